@@ -1,0 +1,44 @@
+"""micdb: a database and query engine for micrographs.
+
+>>> import micdb as mdb
+>>> db = mdb.open("lab.micdb")  # doctest: +SKIP
+
+Everything public is here, and is loaded when it is first used: ``import micdb`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from micdb.database import Database, init, open, upgrade  # noqa: A004
+    from micdb.errors import MicdbError
+    from micdb.query.expr import Expr
+    from micdb.query.frame import Frame
+
+_HOME = {
+    "Database": "micdb.database",
+    "Expr": "micdb.query.expr",
+    "Frame": "micdb.query.frame",
+    "MicdbError": "micdb.errors",
+    "init": "micdb.database",
+    "open": "micdb.database",
+    "upgrade": "micdb.database",
+}
+
+__all__ = ["Database", "Expr", "Frame", "MicdbError", "__version__", "init", "open", "upgrade"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from micdb.provenance import package_version
+
+        return package_version()
+    if name not in _HOME:
+        raise AttributeError(f"module 'micdb' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
