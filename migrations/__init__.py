@@ -1,0 +1,1 @@
+"""Database revisions: one Alembic history for SQLite and PostgreSQL."""

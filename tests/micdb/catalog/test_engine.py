@@ -1,0 +1,72 @@
+"""No update is ever lost: the first promise of the catalog."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from micdb.catalog import engine as engines
+from micdb.catalog.engine import reading, sqlite_engine, writing
+from micdb.errors import NetworkFilesystemError
+
+PROCESSES, ROUNDS = 8, 100
+
+
+def count_up(path: Path, barrier) -> int:
+    engine = sqlite_engine(path)
+    barrier.wait()
+    committed = 0
+    for _ in range(ROUNDS):
+        with writing(engine) as connection:
+            value = connection.exec_driver_sql("SELECT value FROM counter").scalar_one()
+            connection.execute(sa.text("UPDATE counter SET value = :value"), {"value": value + 1})
+        committed += 1
+    return committed
+
+
+def test_eight_processes_lose_no_update(tmp_path):
+    path = tmp_path / "catalog.sqlite"
+    engine = sqlite_engine(path)
+    with writing(engine) as connection:
+        connection.exec_driver_sql("CREATE TABLE counter (value INTEGER)")
+        connection.exec_driver_sql("INSERT INTO counter VALUES (0)")
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, context.Pool(PROCESSES) as pool:
+        barrier = manager.Barrier(PROCESSES)
+        committed = pool.starmap(count_up, [(path, barrier)] * PROCESSES)
+    with reading(engine) as connection:
+        total = connection.exec_driver_sql("SELECT value FROM counter").scalar_one()
+    assert sum(committed) == total == PROCESSES * ROUNDS
+
+
+def test_a_failed_transaction_leaves_nothing(tmp_path):
+    engine = sqlite_engine(tmp_path / "catalog.sqlite")
+    with writing(engine) as connection:
+        connection.exec_driver_sql("CREATE TABLE counter (value INTEGER)")
+    with pytest.raises(RuntimeError), writing(engine) as connection:
+        connection.exec_driver_sql("INSERT INTO counter VALUES (1)")
+        raise RuntimeError
+    with reading(engine) as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM counter").scalar_one() == 0
+
+
+def test_a_reader_sees_one_state(tmp_path):
+    engine = sqlite_engine(tmp_path / "catalog.sqlite")
+    with writing(engine) as connection:
+        connection.exec_driver_sql("CREATE TABLE counter (value INTEGER)")
+    with reading(engine) as reader:
+        assert reader.exec_driver_sql("SELECT count(*) FROM counter").scalar_one() == 0
+        with writing(engine) as writer:
+            writer.exec_driver_sql("INSERT INTO counter VALUES (1)")
+        assert reader.exec_driver_sql("SELECT count(*) FROM counter").scalar_one() == 0
+
+
+def test_a_network_file_system_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "filesystem", lambda _: "nfs4")
+    with pytest.raises(
+        NetworkFilesystemError, match=r"network file system \(nfs4\).*move .* to a local disk"
+    ):
+        sqlite_engine(tmp_path / "catalog.sqlite")
