@@ -1,0 +1,141 @@
+"""Velox and NCEM EMD."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from runpy import run_path
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+
+from micdb.errors import DamagedFileError, NotAnImageError, UnknownFormatError
+from micdb.ingest.readers.emd import Emd
+from micdb.ingest.sniff import open_scans
+from micdb.testing.readers import ReaderContract
+
+make = SimpleNamespace(**run_path(str(Path(__file__).parents[1] / "data" / "emd" / "make.py")))
+FRAMES = np.arange(4 * 5 * 3, dtype=np.uint16).reshape(4, 5, 3)
+LENGTHS = [("Y", "[n_m]", [1.0, 1.5]), ("X", "n_m", np.linspace(0, 0.4, 5))]
+
+
+class TestContract(ReaderContract):
+    reader = Emd
+
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> list[Path]:
+        images = {"a": (FRAMES, make.velox_metadata()), "b": (FRAMES[..., :1], make.velox_metadata(mode="1"))}
+        return [
+            make.write_velox(tmp_path / "velox.emd", images),
+            make.write_ncem(tmp_path / "ncem.emd", {"one": (FRAMES[..., 0], LENGTHS)}),
+        ]
+
+
+def test_velox_stem_stack(tmp_path: Path) -> None:
+    path = make.write_velox(tmp_path / "v.emd", {"a": (FRAMES, make.velox_metadata())})
+    (scan,) = open_scans(path)
+    np.testing.assert_array_equal(scan.pixels.read(), np.moveaxis(FRAMES, 2, 0))
+    np.testing.assert_array_equal(scan.pixels.load_frame(1), FRAMES[..., 1])
+    frame, y, x = scan.axes
+    assert (frame.name, y.step, y.unit, x.step) == ("frame", 2e-9, "m", 1e-9)
+    assert scan.channel == "HAADF"
+    assert scan.modality == "STEM"
+    assert scan.acquired == "2020-07-29T16:48:19Z"
+    values = {name: quantity.value for name, quantity in scan.settings.items()}
+    assert values["accelerating_voltage"] == 300000
+    assert values["magnification"] == 7100
+    assert values["dwell_time"] == 1e-5
+    assert values["camera_length"] == 300
+    assert "defocus" not in values
+
+
+def test_velox_tem_takes_the_nominal_magnification(tmp_path: Path) -> None:
+    path = make.write_velox(tmp_path / "v.emd", {"a": (FRAMES[..., :1], make.velox_metadata(mode="1"))})
+    (scan,) = open_scans(path)
+    assert scan.pixels.shape == (4, 5)
+    assert scan.modality == "TEM"
+    assert scan.settings["magnification"].value == 26996.3
+    assert scan.settings["defocus"].value == pytest.approx(-1000)
+    assert "camera_length" not in scan.settings  # a stale key of imaging mode
+
+
+def test_velox_diffraction_is_named_by_its_unit(tmp_path: Path) -> None:
+    metadata = make.velox_metadata(mode="1", unit="1/m", step=1e7)
+    (scan,) = open_scans(make.write_velox(tmp_path / "v.emd", {"a": (FRAMES[..., :1], metadata)}))
+    assert scan.modality == "diffraction"
+    assert scan.axis("x").step_in("1/nm") == pytest.approx(0.01)
+
+
+def test_velox_fourier_transform_is_complex(tmp_path: Path) -> None:
+    half = np.zeros((3, 4, 1), [("realFloatHalfEven", "<f4"), ("imagFloatHalfEven", "<f4")])
+    half["realFloatHalfEven"], half["imagFloatHalfEven"] = 3, 4
+    (scan,) = open_scans(make.write_velox(tmp_path / "v.emd", {"a": (half, make.velox_metadata(unit="1/m"))}))
+    assert scan.pixels.dtype == "complex64"
+    assert (np.abs(scan.pixels.read()) == 5).all()
+    assert scan.modality is None
+
+
+def test_velox_pixels_survive_broken_metadata(tmp_path: Path) -> None:
+    (scan,) = open_scans(make.write_velox(tmp_path / "v.emd", {"a": (FRAMES, b"{broken")}))
+    assert scan.pixels.read().shape == (3, 4, 5)
+    assert scan.axis("x").step is None
+    assert "the Velox metadata could not be read" in scan.problems[0]
+
+
+def test_velox_without_image_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "v.emd"
+    with h5py.File(path, "w") as file:
+        file["Data/SpectrumStream/a/Data"] = np.zeros(8, np.uint16)
+    with pytest.raises(NotAnImageError, match="this Velox file holds spectra and no image"):
+        open_scans(path)
+
+
+def test_ncem_keeps_the_order_of_the_file(tmp_path: Path) -> None:
+    path = make.write_ncem(
+        tmp_path / "n.emd", {"one": (FRAMES[..., 0], LENGTHS), "two": (FRAMES[..., 1], [])}
+    )
+    one, two = open_scans(path)
+    np.testing.assert_array_equal(one.pixels.read(), FRAMES[..., 0])
+    y, x = one.axes
+    assert (y.step, y.offset, y.unit) == (0.5, 1.0, "nm")
+    assert x.step == pytest.approx(0.1)
+    assert one.settings["accelerating_voltage"].value == 300000
+    assert [axis.step for axis in two.axes] == [None, None]
+
+
+def test_ncem_slices_after_the_image_are_moved_in_front(tmp_path: Path) -> None:
+    dimensions = [("R_x", "[n_m]", [0, 1]), ("R_y", "[n_m]", [0, 2]), ("depth", "[n_m]", [0, 3])]
+    (scan,) = open_scans(make.write_ncem(tmp_path / "n.emd", {"cube": (FRAMES, dimensions)}))
+    assert [(axis.name, axis.step) for axis in scan.axes] == [("depth", 3), ("y", 1), ("x", 2)]
+    np.testing.assert_array_equal(scan.pixels.read(), np.moveaxis(FRAMES, 2, 0))
+
+
+def test_ncem_uneven_positions_leave_the_step_unknown(tmp_path: Path) -> None:
+    dimensions = [("Y", "[n_m]", [0, 1, 5, 6]), ("X", "[n_m]", [0, 1])]
+    (scan,) = open_scans(make.write_ncem(tmp_path / "n.emd", {"one": (FRAMES[..., 0], dimensions)}))
+    assert scan.axis("y").step is None
+    assert "not evenly spaced" in scan.problems[0]
+
+
+def test_ncem_spectrum_is_refused(tmp_path: Path) -> None:
+    path = make.write_ncem(
+        tmp_path / "n.emd", {"eels": (FRAMES[..., 0], [("E", "eV", [0, 1]), ("X", "nm", [0, 1])])}
+    )
+    with pytest.raises(NotAnImageError, match="eels is a spectrum or spectrum image"):
+        open_scans(path)
+
+
+def test_other_hdf5_is_left_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "other.h5x"
+    with h5py.File(path, "w") as file:
+        file["something"] = [1, 2, 3]
+    with pytest.raises(UnknownFormatError, match="no reader knows this file"):
+        open_scans(path)
+
+
+def test_cut_hdf5_is_damage(tmp_path: Path) -> None:
+    path = make.write_ncem(tmp_path / "n.emd", {"one": (FRAMES[..., 0], LENGTHS)})
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(DamagedFileError, match="truncated file"):
+        open_scans(path)
