@@ -1,0 +1,1 @@
+"""Run extractors over stored micrographs: contract, job table, workers, runs."""

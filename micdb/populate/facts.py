@@ -1,0 +1,43 @@
+"""The big tables: Arrow schemas of what is kept in Parquet parts rather than in SQL.
+
+Extractors may add columns after these. The populate service puts a ``run`` column (int64) in front
+of every row. Positions count from the centre of the top-left pixel; unknown scale leaves ``_nm`` null.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+ATOMS = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("idx", pa.int32(), nullable=False),  # number of the atom within its frame, from 0
+        pa.field("x_px", pa.float32(), nullable=False),
+        pa.field("y_px", pa.float32(), nullable=False),
+        pa.field("x_nm", pa.float32()),
+        pa.field("y_nm", pa.float32()),
+        pa.field("intensity", pa.float32()),  # peak height above background, in the image's unit
+    ]
+)
+
+BONDS = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("i", pa.int32(), nullable=False),  # atoms.idx, i < j
+        pa.field("j", pa.int32(), nullable=False),
+        pa.field("length_px", pa.float32(), nullable=False),
+        pa.field("length_nm", pa.float32()),
+    ]
+)
+
+EMBEDDINGS = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("space", pa.string(), nullable=False),
+        pa.field("vector", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+FACTS: dict[str, pa.Schema] = {"atoms": ATOMS, "bonds": BONDS, "embeddings": EMBEDDINGS}
