@@ -1,0 +1,1 @@
+"""Questions: expressions, frames, the compiler to SQL, and the searches that are not SQL."""

@@ -1,0 +1,35 @@
+"""What a frame needs from the house around it; the database hands it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from micdb.records import Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The surroundings of a query.
+
+    Parameters
+    ----------
+    engine
+        The catalog.
+    root
+        Database folder; object and part paths are relative to it.
+    read_picture
+        Opens a microscope file as a `Picture` (``image`` is -1), for searching by example; the
+        query layer may not import ingest.
+    link
+        Links properties to structure for ``frame.link``; analysis lies above the query layer.
+    """
+
+    engine: Engine
+    root: Path
+    read_picture: Callable[[Path], Picture]
+    link: Callable[..., Any]

@@ -1,0 +1,44 @@
+"""The bare node of an expression tree; `micdb.query.expr` gives it Python's operators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+Kind = Literal["integer", "number", "text", "bool", "time"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One node of an expression.
+
+    Parameters
+    ----------
+    op
+        What it does: ``column``, ``literal``, ``child``, a comparison, ``and``, ``+``, ``sqrt``, ...
+    args
+        What it does it to; `micdb.query.tree` lists the arguments of every op.
+    kind
+        ``integer``, ``number``, ``text``, ``bool`` or ``time`` (ISO 8601 text).
+    unit
+        Unit of the result; None for plain numbers and everything else.
+    """
+
+    op: str
+    args: tuple[Any, ...]
+    kind: Kind
+    unit: str | None = None
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the result is a number."""
+        return self.kind in ("integer", "number")
+
+    @property
+    def constant(self) -> bool:
+        """Whether it is a literal."""
+        return self.op == "literal"
+
+    def make(self, op: str, args: tuple[Any, ...], kind: Kind, unit: str | None = None) -> Self:
+        """Return another node of the same class."""
+        return type(self)(op, args, kind, unit)

@@ -1,0 +1,45 @@
+"""The small pictures kept inside micrograph files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+
+from micdb.catalog.engine import reading
+from micdb.catalog.tables import micrograph, object_
+from micdb.errors import StoreError
+from micdb.query.context import Context
+from micdb.store.nexus import read_thumbnail
+
+
+def load(context: Context, uids: Iterable[str]) -> dict[str, bytes]:
+    """Return the thumbnails of images as PNG bytes, by ``uid``.
+
+    An image whose file is missing, unreadable or without a thumbnail is left out: a picture beside
+    a table is no reason to refuse the table, and ``micdb fsck`` reports the file.
+
+    Parameters
+    ----------
+    context
+        Surroundings of the query.
+    uids
+        Images, no more than a screenful.
+    """
+    wanted = list(uids)
+    if not wanted:
+        return {}
+    statement = (
+        sa.select(micrograph.c.uid, object_.c.path)
+        .join(object_, object_.c.pk == micrograph.c.object_pk)
+        .where(micrograph.c.uid.in_(wanted))
+    )
+    with reading(context.engine) as connection:
+        paths = connection.execute(statement).all()
+    found = {}
+    for uid, path in paths:
+        try:
+            found[uid] = read_thumbnail(context.root / path)
+        except StoreError:
+            continue
+    return found
