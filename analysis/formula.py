@@ -1,0 +1,160 @@
+"""Wilkinson formulas with ``embedding("name")`` terms, read without running anything the text says.
+
+formulaic parses the algebra (Wilkinson & Rogers, J. R. Stat. Soc. C 22, 392 (1973)). It would also evaluate
+any Python a term holds, so every term is checked first against a short list of row-wise functions:
+a formula may come from a file or a network. Functions that learn from the whole column (``scale``,
+``poly``, ``bs``) are refused because they would carry test rows into training folds.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from micdb.errors import UsageError, suggestion
+
+CATEGORY = "C"
+ROW_WISE = ("log", "log10", "log2", "log1p", "exp", "sqrt", "abs", "I")
+FUNCTIONS = (CATEGORY, *ROW_WISE)
+
+_EMBEDDING = re.compile(r"""embedding\(\s*(?:"([^"]+)"|'([^']+)')\s*\)""")
+_PLACEHOLDER = "micdb_embedding_{}"
+_ARITHMETIC = (
+    ast.Expression, ast.Name, ast.Load, ast.Constant, ast.BinOp, ast.UnaryOp, ast.Call,
+    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One side's expression of table columns.
+
+    Parameters
+    ----------
+    text
+        As written, for example ``log(anneal_time)`` or ``density:C(cooling)``.
+    columns
+        Table columns it reads.
+    categories
+        Those of them that stand inside ``C(...)`` or bare, and may hold text.
+    """
+
+    text: str
+    columns: tuple[str, ...]
+    categories: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFormula:
+    """A parsed formula: one target, column terms, embedding terms.
+
+    Parameters
+    ----------
+    text
+        The formula as typed.
+    target
+        Left side.
+    terms
+        Right side without the intercept and without embeddings.
+    embeddings
+        Names inside ``embedding(...)``, in order: ``texture`` or ``texture@256nm``.
+    """
+
+    text: str
+    target: Term
+    terms: tuple[Term, ...]
+    embeddings: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return every table column the formula reads, the target's first, each once."""
+        return tuple(dict.fromkeys(name for term in (self.target, *self.terms) for name in term.columns))
+
+
+def parse(text: str) -> LinkFormula:
+    """Read a formula such as ``'hardness ~ density + log(anneal_time) + embedding("texture")'``.
+
+    Raises
+    ------
+    UsageError
+        The text is no formula, names no feature, uses a function that is not allowed, multiplies an
+        embedding, or has the target on both sides.
+    """
+    from formulaic import Formula
+
+    names: list[str] = []
+
+    def pull(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name not in names:
+            names.append(name)
+        return _PLACEHOLDER.format(names.index(name))
+
+    try:
+        parsed = Formula(_EMBEDDING.sub(pull, text))
+        sides = (list(parsed.lhs), list(parsed.rhs))
+    except Exception as error:  # formulaic, ast and AttributeError ("no left side") all mean the same here
+        raise UsageError(
+            f"cannot read the formula {text!r}; write 'target ~ feature + feature', "
+            """for example 'hardness ~ density + embedding("texture")'"""
+        ) from error
+    if len(sides[0]) != 1:
+        raise UsageError(f"the formula {text!r} has {len(sides[0])} targets; write one before the '~'")
+    target = _term(sides[0][0])
+    placeholders = {_PLACEHOLDER.format(at) for at in range(len(names))}
+    terms = [_term(term) for term in sides[1] if str(term) not in {"1", "0", *placeholders}]
+    return _checked(LinkFormula(text, target, tuple(terms), tuple(names)), placeholders)
+
+
+def _checked(formula: LinkFormula, placeholders: set[str]) -> LinkFormula:
+    if placeholders & set(formula.columns):
+        raise UsageError(
+            "embedding(...) can only be added with '+' on the right of '~', not multiplied or transformed"
+        )
+    if not formula.terms and not formula.embeddings:
+        raise UsageError(f"the formula {formula.text!r} names no feature after the '~'")
+    both = {name for term in formula.terms for name in term.columns} & set(formula.target.columns)
+    if both:
+        raise UsageError(f"{sorted(both)[0]!r} stands on both sides of '~': a target cannot explain itself")
+    return formula
+
+
+def _term(term: Any) -> Term:
+    columns: list[str] = []
+    categories: list[str] = []
+    for factor in term.factors:
+        if factor.eval_method.value == "lookup":
+            columns.append(factor.expr)
+            categories.append(factor.expr)
+        elif factor.eval_method.value == "python":
+            read, text_allowed = _names(factor.expr)
+            columns += read
+            categories += text_allowed
+    return Term(str(term), tuple(dict.fromkeys(columns)), tuple(dict.fromkeys(categories)))
+
+
+def _names(expression: str) -> tuple[list[str], list[str]]:
+    """Return the columns an expression reads, and those inside ``C(...)``; refuse all but arithmetic."""
+    columns: list[str] = []
+    categories: list[str] = []
+    called: set[int] = set()
+    for node in ast.walk(ast.parse(expression, mode="eval")):
+        if not isinstance(node, _ARITHMETIC):
+            raise UsageError(f"{expression!r} in the formula is more than arithmetic; use {_allowed()}")
+        if isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
+            if name not in FUNCTIONS or len(node.args) != 1 or node.keywords:
+                hint = suggestion(name, FUNCTIONS) if name not in FUNCTIONS else "; it takes one column"
+                raise UsageError(f"{ast.unparse(node)!r} cannot be used in a formula{hint}")
+            called.add(id(node.func))
+            if name == CATEGORY and isinstance(node.args[0], ast.Name):
+                categories.append(node.args[0].id)
+        elif isinstance(node, ast.Name) and id(node) not in called:
+            columns.append(node.id)
+    return columns, categories
+
+
+def _allowed() -> str:
+    return ", ".join(f"{name}(...)" for name in FUNCTIONS)

@@ -1,0 +1,68 @@
+"""What a link needs from the database: one table of columns, and the vectors of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+
+from micdb.analysis.design import Vectors
+from micdb.catalog.engine import reading
+from micdb.catalog.tables import micrograph
+from micdb.query import vectors
+from micdb.query.dialect import local
+
+if TYPE_CHECKING:
+    from micdb.query.context import Context
+
+
+class Frame(Protocol):
+    """The part of a query frame that linking uses."""
+
+    @property
+    def context(self) -> Context:
+        """Return the surroundings of the query."""
+
+    def __getitem__(self, names: list[str], /) -> Any:
+        """Return a frame of these columns; properties resolve by name."""
+
+
+def read_table(frame: Frame, names: Iterable[str]) -> pd.DataFrame:
+    """Return ``uid`` and the named columns of a frame, units in ``attrs["units"]``.
+
+    Raises
+    ------
+    UnknownColumnError
+        The frame has no such column.
+    """
+    table: pd.DataFrame = frame[list(dict.fromkeys(["uid", *names]))].to_pandas()
+    return table
+
+
+def read_vectors(context: Context, names: Sequence[str], uids: pd.Series[Any]) -> dict[str, Vectors]:
+    """Return the vectors of images for each name in ``embedding(...)``.
+
+    The name of an extractor means the space of its current run that holds most of the images; the name
+    of a space means that space.
+
+    Raises
+    ------
+    UsageError
+        Nothing of that name fills vectors.
+    """
+    if not names:
+        return {}
+    wanted = local(((uid,) for uid in uids), [("uid", "text")])
+    statement = sa.select(micrograph.c.pk, micrograph.c.uid).join(wanted, wanted.c.uid == micrograph.c.uid)
+    with reading(context.engine) as connection:
+        uid_of = {int(pk): str(uid) for pk, uid in connection.execute(statement)}
+    images = np.array(sorted(uid_of), dtype=np.int64)
+    found = {}
+    for name in names:
+        space = vectors.best_space(context, name, images)
+        held, matrix = vectors.load(context, space, images)
+        found[name] = Vectors(space.name, [uid_of[int(pk)] for pk in held], matrix)
+    return found

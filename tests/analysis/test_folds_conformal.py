@@ -1,0 +1,64 @@
+"""Folds keep groups whole; intervals cover what they promise on new groups."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from micdb.analysis.conformal import cv_plus, groups_needed
+from micdb.analysis.folds import grouped_folds, image_folds
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    groups=st.lists(st.integers(0, 30), min_size=5, max_size=200).filter(lambda drawn: len(set(drawn)) >= 5),
+    seed=st.integers(0, 1000),
+)
+def test_folds_never_split_a_group_and_none_is_empty(groups, seed):
+    numbers = np.array(groups)
+    fold = grouped_folds(numbers, 5, seed=seed)
+    assert all(len(set(fold[numbers == group])) == 1 for group in set(groups))
+    assert set(fold) == set(range(5))
+
+
+def test_folds_depend_on_the_seed_alone():
+    groups = np.repeat(np.arange(20), 3)
+    assert (grouped_folds(groups, 5, seed=3) == grouped_folds(groups, 5, seed=3)).all()
+    assert (grouped_folds(groups, 5, seed=3) != grouped_folds(groups, 5, seed=4)).any()
+
+
+def test_image_folds_do_split_groups():
+    fold = image_folds(60, 5, seed=0)
+    assert sorted(np.bincount(fold)) == [12] * 5
+    assert len(set(fold[:10])) > 1
+
+
+def test_groups_needed_is_the_split_conformal_bound():
+    assert [groups_needed(level) for level in (0.5, 0.8, 0.9, 0.95)] == [1, 4, 9, 19]
+
+
+def test_one_row_per_group_is_the_textbook_quantile():
+    residuals = np.arange(1.0, 20.0)  # 19 groups: the 90 % quantile is the 18th of 19
+    low, high = cv_plus(np.zeros((1, 19)), residuals, np.arange(19), level=0.9)
+    assert (low[0], high[0]) == (-18.0, 18.0)
+
+
+def test_too_few_groups_give_infinite_intervals_however_many_rows():
+    low, high = cv_plus(np.zeros((1, 400)), np.ones(400), np.repeat(np.arange(8), 50), level=0.9)
+    assert np.isinf([low[0], high[0]]).all()
+
+
+@pytest.mark.parametrize("rows_per_group", [1, 7])
+def test_coverage_on_new_groups_is_near_the_level(rows_per_group):
+    random = np.random.default_rng(0)
+    inside = []
+    for _ in range(400):
+        effect = np.repeat(random.normal(size=25), rows_per_group)
+        residuals = np.abs(effect + 0.2 * random.normal(size=len(effect)))
+        groups = np.repeat(np.arange(25), rows_per_group)
+        low, high = cv_plus(np.zeros((1, len(effect))), residuals, groups, level=0.9)
+        new = random.normal() + 0.2 * random.normal()
+        inside.append(low[0] <= new <= high[0])
+    assert 0.86 <= np.mean(inside) <= 0.96
