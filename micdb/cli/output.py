@@ -1,0 +1,130 @@
+"""What commands print: tables for people, JSON and CSV for programs, progress for terminals only."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from micdb.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS = ("table", "csv", "json")
+Advance = Callable[[str, int, int], None]
+
+
+def console() -> Console:
+    """Return the console of standard output."""
+    return Console(soft_wrap=False)
+
+
+def print_json(value: Any) -> None:
+    """Print plain values as JSON; numbers that JSON cannot hold become null."""
+    sys.stdout.write(json.dumps(_plain(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def print_frame(frame: pd.DataFrame, form: str) -> None:
+    """Print a query's answer.
+
+    Parameters
+    ----------
+    frame
+        The rows; ``frame.attrs["units"]`` gives the unit of each column.
+    form
+        One of `FORMATS`. JSON carries the units beside the rows; in CSV they stand in the header,
+        ``pixel_size [nm]``.
+
+    Raises
+    ------
+    UsageError
+        No such format.
+    """
+    units = frame.attrs.get("units", {})
+    if form == "json":
+        print_json({"units": units, "rows": frame.to_dict(orient="records")})
+    elif form == "csv":
+        headers = [_header(str(name), units) for name in frame.columns]
+        frame.to_csv(sys.stdout, index=False, header=headers)
+    elif form == "table":
+        _print_table(frame, units)
+    else:
+        raise UsageError(f"no format {form!r}; there are {', '.join(FORMATS)}")
+
+
+def print_pairs(title: str, pairs: dict[str, Any]) -> None:
+    """Print names and values under a title."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in pairs.items():
+        table.add_row(name, _cell(value))
+    console().print(table)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Advance | None]:
+    """Yield a function that moves a bar (text, done, total), or None where nobody watches."""
+    screen = Console(stderr=True)
+    if not screen.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def advance(text: str, done: int, total: int) -> None:
+            bar.update(task, description=text, completed=done, total=total)
+
+        yield advance
+
+
+def short(path: Path, width: int = 32) -> str:
+    """Return the end of a file name, for progress bars."""
+    return path.name if len(path.name) <= width else "…" + path.name[1 - width :]
+
+
+def _print_table(frame: pd.DataFrame, units: dict[str, str | None]) -> None:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name in frame.columns:
+        numeric = frame[name].dtype.kind in "iuf" if hasattr(frame[name].dtype, "kind") else False
+        table.add_column(_header(str(name), units), justify="right" if numeric else "left")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(_cell(value) for value in row))
+    console().print(table)
+    console().print(f"{len(frame):,} {'row' if len(frame) == 1 else 'rows'}", style="dim")
+
+
+def _header(name: str, units: dict[str, str | None]) -> str:
+    unit = units.get(name)
+    return f"{name} [{unit}]" if unit else name
+
+
+def _cell(value: Any) -> str:
+    plain = _plain(value)
+    if plain is None:
+        return "-"
+    return f"{plain:.6g}" if isinstance(plain, float) else str(plain)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON can hold."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):  # numpy scalars
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    text = str(value)
+    return None if text in ("<NA>", "NaT") else text
