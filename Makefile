@@ -1,6 +1,7 @@
 # make demo    the whole path on simulated micrographs of two labs, or on your own: make demo DATA=some/folder
 # make test    every test, and the lint, type, import and format checks
 # make docs    write the generated pages again
+# make crash   kill ingest and populate 50 times each instead of the 25 of make test
 # make bench   the measurements whose results stand in docs/benchmarks.md: make bench DATA=folder/of/micrographs
 # make clean   remove what these made
 
@@ -13,7 +14,7 @@ ask := import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info[:2]
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(ask)' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test lint docs crash bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/micdb demo $(if $(DATA),--data "$(DATA)")
@@ -29,6 +30,9 @@ lint: $(VENV)/.test
 
 docs: $(VENV)/.test
 	$(BIN)/python -m micdb.catalog.describe > docs/schema.md
+
+crash: $(VENV)/.test
+	MICDB_KILLS=100 $(BIN)/python -m pytest -q tests/micdb/test_crash.py
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/texture.py "$(DATA)"

@@ -51,7 +51,6 @@ def _registry() -> pint.UnitRegistry[Any]:
     registry: pint.UnitRegistry[Any] = pint.UnitRegistry(
         cache_folder=None, autoconvert_offset_to_baseunit=True
     )
-    registry.define("percent = 0.01 = %")
     return registry
 
 

@@ -47,7 +47,7 @@ def test_the_map_in_the_readme_is_a_map(tmp_path):
     (text,) = blocks("toml")
     path = tmp_path / "map.toml"
     path.write_text(text)
-    assert read_map(path).columns()
+    assert read_map(path).columns
 
 
 def test_public_names_are_listed_and_documented():

@@ -56,7 +56,8 @@ class Findings:
             "micdb fsck --deep",
         ]
         if self.example:
-            commands.insert(0, f"micdb similar {self.example} -k 5 --box 0,0,200,200")
+            box = " --box 0,0,200,200" if self.simulated else ""
+            commands.insert(0, f"micdb similar {self.example} -k 5{box}")
         if self.link is not None:
             commands.append(f"micdb link '{self.link.formula}' --groups sample --figure link.png")
         return [f"{command} --db demo.micdb" for command in commands]
@@ -106,7 +107,7 @@ def _gallery(db: Database) -> Section:
     """Show images spread evenly over the database."""
     frame = db.images[["uid", "name", "lab"]].to_pandas()
     chosen = frame.iloc[np.unique(np.linspace(0, len(frame) - 1, SHOWN).astype(int))]
-    return Section("Micrographs", [Gallery(_cards(db, chosen, notes=chosen["lab"]))])
+    return Section("Micrographs", [Gallery(_cards(db, chosen, notes=chosen["lab"].fillna("")))])
 
 
 def _matches(findings: Findings) -> list[Section]:

@@ -19,13 +19,15 @@ from micdb.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
+WIDE = 10_000  # [characters] tables take only what they need of it
 FORMATS = ("table", "csv", "json")
 Advance = Callable[[str, int, int], None]
 
 
 def console() -> Console:
-    """Return the console of standard output."""
-    return Console(soft_wrap=False)
+    """Return the console of standard output; in a pipe nothing is cut to a width nobody has."""
+    screen = Console()
+    return screen if screen.is_terminal else Console(width=WIDE)
 
 
 def print_json(value: Any) -> None:
@@ -95,7 +97,7 @@ def _print_table(frame: pd.DataFrame, units: dict[str, str | None]) -> None:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for name in frame.columns:
         numeric = frame[name].dtype.kind in "iuf" if hasattr(frame[name].dtype, "kind") else False
-        table.add_column(_header(str(name), units), justify="right" if numeric else "left")
+        table.add_column(_header(str(name), units), justify="right" if numeric else "left", overflow="fold")
     for row in frame.itertuples(index=False):
         table.add_row(*(_cell(value) for value in row))
     console().print(table)

@@ -172,8 +172,8 @@ def _image(context: Context, uid: str) -> tuple[int, str]:
 def _stored(context: Context, uid: str, chosen: Sequence[Space]) -> dict[Space, np.ndarray]:
     image, name = _image(context, uid)
     only = np.array([image], np.int64)
-    loaded = ((space, vectors.load(context, space, only)[1]) for space in chosen)
-    found = {space: matrix[0] for space, matrix in loaded if len(matrix)}
+    held = [chosen[position] for position in vectors.coverage(context, chosen, only).spaces]
+    found = {space: vectors.load(context, space, only)[1][0] for space in held}
     if not found:
         statement = sa.select(run_item.c.reason).where(
             run_item.c.run_pk == chosen[0].run, run_item.c.micrograph_pk == image
