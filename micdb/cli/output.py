@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text  # plain: a unit in brackets must not be taken for markup
 
 from micdb.errors import UsageError
 
@@ -67,7 +68,7 @@ def print_pairs(title: str, pairs: dict[str, Any]) -> None:
     """Print names and values under a title."""
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in pairs.items():
-        table.add_row(name, _cell(value))
+        table.add_row(Text(name), Text(_cell(value)))
     console().print(table)
 
 
@@ -97,9 +98,10 @@ def _print_table(frame: pd.DataFrame, units: dict[str, str | None]) -> None:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for name in frame.columns:
         numeric = frame[name].dtype.kind in "iuf" if hasattr(frame[name].dtype, "kind") else False
-        table.add_column(_header(str(name), units), justify="right" if numeric else "left", overflow="fold")
+        header = Text(_header(str(name), units))
+        table.add_column(header, justify="right" if numeric else "left", overflow="fold")
     for row in frame.itertuples(index=False):
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(Text(_cell(value)) for value in row))
     console().print(table)
     console().print(f"{len(frame):,} {'row' if len(frame) == 1 else 'rows'}", style="dim")
 

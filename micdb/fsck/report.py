@@ -74,6 +74,15 @@ class Report:
         """0 when clean, 1 when findings are left."""
         return 0 if self.clean else 1
 
+    def __str__(self) -> str:
+        looked = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in self.counts.items())
+        lines = [
+            f"{'repaired' if one.repaired else one.severity}: {one.code}: {one.subject}: {one.message}"
+            for one in self.findings
+        ]
+        verdict = "clean" if self.clean else f"{len(self.open)} findings left; try: micdb fsck --repair"
+        return "\n".join([*lines, f"{verdict} (looked at {looked})"])
+
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""
         severities = Counter(one.severity for one in self.open)

@@ -105,6 +105,28 @@ def test_query_as_json_carries_units(run, lab):
     assert len(answer["rows"]) == 6
 
 
+def test_a_table_shows_units_and_cuts_nothing(run, lab):
+    name = "x" * 120
+    write_tiff(lab.parent / "more" / f"{name}.tif", 99)
+    assert run("ingest", "more", "--db", lab)[0] == 0
+    code, out, err = run("query", "width > 0", "--columns", "name,pixel_size", "--db", lab)
+    assert code == 0, err
+    assert "pixel_size [nm]" in out
+    assert name in out
+    assert "7 rows" in out
+
+
+def test_fsck_says_what_it_looked_at(run, lab):
+    code, out, _ = run("fsck", "--db", lab)
+    assert code == 0
+    assert out.startswith("clean (looked at ")
+    next((lab / "objects").rglob("*.nxs")).unlink()
+    code, out, _ = run("fsck", "--db", lab)
+    assert code == 1
+    assert "error: object-missing" in out
+    assert "1 findings left" in out
+
+
 def test_sort_limit_and_the_environment(run, lab, monkeypatch):
     monkeypatch.setenv("MICDB_DB", str(lab))
     code, out, err = run(
