@@ -191,6 +191,7 @@ def _modality(axes: tuple[Axis, ...]) -> Modality | None:
 
 def _load(path: Path, name: str, order: tuple[int, ...]) -> np.ndarray:
     import h5py
+    import hdf5plugin  # noqa: F401 - teaches HDF5 the bitshuffle, blosc and zstd that others write
     import numpy as np
 
     with h5py.File(path, "r") as file:

@@ -174,6 +174,7 @@ def _dtype(stored: np.dtype[Any]) -> tuple[str, int] | None:
 
 def _load(path: Path, name: str) -> np.ndarray:
     import h5py
+    import hdf5plugin  # noqa: F401 - teaches HDF5 the bitshuffle, blosc and zstd that others write
     import numpy as np
 
     with h5py.File(path, "r") as file:
@@ -184,6 +185,7 @@ def _load(path: Path, name: str) -> np.ndarray:
 
 def _load_frame(path: Path, name: str, frame: int) -> np.ndarray:
     import h5py
+    import hdf5plugin  # noqa: F401 - teaches HDF5 the bitshuffle, blosc and zstd that others write
 
     with h5py.File(path, "r") as file:
         return _plain(file[name][:, :, frame])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from runpy import run_path
 from types import SimpleNamespace
@@ -139,3 +141,26 @@ def test_cut_hdf5_is_damage(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(DamagedFileError, match="truncated file"):
         open_scans(path)
+
+
+@pytest.mark.parametrize("write", [make.write_ncem, make.write_velox])
+def test_what_other_programs_compressed_is_read(tmp_path: Path, write, monkeypatch) -> None:
+    """In a process of its own: whether the filter is known must not depend on what was imported before."""
+    import hdf5plugin
+
+    plain = h5py.Group.__setitem__
+
+    def compressed(group, name, value):
+        if isinstance(value, np.ndarray) and value.dtype == np.uint16:
+            group.create_dataset(name, data=value, chunks=True, **hdf5plugin.Bitshuffle())
+        else:
+            plain(group, name, value)
+
+    monkeypatch.setattr(h5py.Group, "__setitem__", compressed)
+    one = (FRAMES[..., 0], LENGTHS) if write is make.write_ncem else (FRAMES[..., :1], make.velox_metadata())
+    path = write(tmp_path / "packed.emd", {"one": one})
+    code = (
+        f"from micdb.ingest.sniff import open_scans; print(open_scans({str(path)!r})[0].pixels.read().sum())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(run.stdout) == FRAMES[..., 0].sum()
