@@ -245,7 +245,8 @@ class Database:
         parameters
             Overrides of the extractor's defaults.
         workers
-            Local processes; 0 takes one per processor.
+            Local processes; 0 takes one per processor. With more than one, a script must call this below
+            ``if __name__ == "__main__":``: every worker imports the script.
         watch
             Called with the extractor's name and the progress.
         """

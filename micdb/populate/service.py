@@ -80,7 +80,8 @@ def populate(
     images
         ``micrograph.pk`` to restrict to; None for all.
     workers
-        Local processes; 1 computes in this process, 0 takes one per processor.
+        Local processes; 1 computes in this process, 0 takes one per processor. With more than one, a
+        script must call this below ``if __name__ == "__main__":``: every worker imports the script.
     watch
         Called with the extractor's name and the progress, now and then.
 
@@ -164,7 +165,8 @@ def _work_in_processes(engine: Engine, job: Job, count: int, watch: Watcher | No
         raise UsageError(
             f"{len(codes)} of {count} worker processes of {job.extractor.card.name!r} died "
             f"(exit code {codes[0]}; -9 is most often lack of memory); what was finished is kept: "
-            "run the same again, with fewer workers"
+            "run the same again with fewer workers; in a script, call populate below "
+            "if __name__ == '__main__', because every worker imports the script"
         )
 
 

@@ -62,7 +62,7 @@ def dump(database: Path) -> dict[str, list[str]]:
     try:
         with reading(engine) as connection:
             objects = sa.select(tables.object_.c.pk, tables.object_.c.sha256)
-            names: Names = {"object": {pk: sha256 for pk, sha256 in connection.execute(objects)}}
+            names: Names = {"object": {row.pk: row.sha256 for row in connection.execute(objects)}}
             facts = {
                 table.name: sorted(_rows(connection, table, names))
                 for table in metadata.sorted_tables

@@ -175,15 +175,15 @@ class Buggy(FakeExtractor):
 
 
 @pytest.mark.parametrize(
-    ("mischief", "error", "message"),
+    ("mischief", "expected"),
     [
-        ("raise KeyError('x')", ContractError, r"raised KeyError on image 'image039' \(pk 40\)"),
+        ("raise KeyError('x')", (ContractError, r"raised KeyError on image 'image039' \(pk 40\)")),
         (
             "os._exit(9)",
-            UsageError,
-            r"1 of 2 worker processes of 'fake' died \(exit code 9; .* fewer workers",
+            (UsageError, r"1 of 2 worker processes of 'fake' died \(exit code 9; .* fewer workers"),
         ),
     ],
+    ids=["raises", "dies"],
 )
 def test_trouble_in_a_worker_process_is_told_and_the_rest_is_kept(
     many, tmp_path, monkeypatch, mischief, expected

@@ -135,7 +135,7 @@ BROKEN = {
     ),
     "nulls": (
         lambda p: atoms(p, x_px=pa.array([1.0, None, 2.0])),
-        r"nulls in 'x_px', which is declared without nulls",
+        r"nulls in 'x_px', which|'x_px' with null values to non-nullable",
     ),
     "undeclared space": (
         lambda p: [Extraction(p.image, vectors(p.image, [1.0] * 4, "other"))],
