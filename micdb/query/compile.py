@@ -16,7 +16,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import CTE, Connection, FromClause, Select
 
-from micdb.catalog.results import part
+from micdb.catalog.results import current_run, part
 from micdb.errors import UsageError
 from micdb.query import aggregates, dialect, elements, facts_sql, similar, verbs
 from micdb.query.aggregate import Aggregate
@@ -182,7 +182,7 @@ class _Compiler:
             names = list(self.vocabulary.schema(step.table).fields)
             table = facts_sql.rows(self.context, step.table, runs, images=images, columns=["image", *names])
             self.notes.append(f"{step.table}: {table.num_rows} rows from Parquet parts, {len(images)} images")
-            children = _numbered(table, self.vocabulary.schema(step.table))
+            children: FromClause = _numbered(table, self.vocabulary.schema(step.table))
         else:
             names = [name for name in SOURCES[step.table].elements if name != "image"]
             children = child_rows(step.table, runs, names=names)
@@ -225,7 +225,8 @@ class _Compiler:
     def _ranked(self, step: verbs.Similar, images: np.ndarray) -> similar.Ranking:
         """Rank images; the answer is kept, since a frame is counted, shown and fetched in turn."""
         newest = self.connection.execute(sa.select(sa.func.max(part.c.pk))).scalar()
-        key = (step, tuple(self.pins.items()), newest, sha256(images.tobytes()).hexdigest())
+        current = tuple(self.connection.execute(sa.select(current_run.c.run_pk)).scalars())
+        key = (step, tuple(self.pins.items()), current, newest, sha256(images.tobytes()).hexdigest())
         if key not in self.vocabulary.rankings:
             self.vocabulary.rankings[key] = similar.rank(
                 self.context, step.query, images,

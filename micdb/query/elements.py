@@ -11,7 +11,7 @@ from sqlalchemy.types import Float
 
 from micdb import units
 from micdb.query import dialect
-from micdb.query.nodes import Node
+from micdb.query.nodes import Kind, Node
 
 Element = ColumnElement[Any]
 _CERTAIN = frozenset({"isnull", "not", "literal"})  # never NULL
@@ -92,7 +92,9 @@ def _compared(node: Node, scope: Scope) -> Element:
 def _member(target: Element, values: tuple[object, ...], *, node: Node) -> Element:
     if not values:
         return sa.false()
-    listed = dialect.local([(value,) for value in values], [("value", node.kind)])
+    # 0.25 must not become the integer 0 on its way to an integer column
+    kind: Kind = "number" if node.numeric else node.kind
+    listed = dialect.local([(value,) for value in values], [("value", kind)])
     return target.in_(sa.select(listed.c.value))
 
 

@@ -7,6 +7,7 @@ is missing (pandas: 0), because neither is a measurement. Ties keep the order of
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from micdb.catalog.engine import sqlite_engine, writing
 from micdb.query.context import Context
 from micdb.query.frame import Frame
 
+EXAMPLES = int(os.environ.get("MICDB_ORACLE", "1500"))
 MOMENT = "2024-05-31T12:00:00.000000Z"
 INTEGERS, NUMBERS = ("height", "width"), ("magnification", "intensity_min")
 TEXTS = ("channel", "detector")
@@ -282,7 +284,7 @@ def plain(frame: pd.DataFrame) -> list[list[Any]]:
 # ---------------------------------------------------------------------- the law
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=st.lists(row, max_size=12), program=program)
 def test_a_query_gives_what_pandas_gives(
     context: Context, rows: list[dict[str, Any]], program: list[Tree]
