@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from runpy import run_path
 from types import SimpleNamespace
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -175,7 +174,7 @@ def test_k_is_at_least_one(context, planted, k):
             {"by": ONE_NM},
             "query has vectors in halves@px, and the search is in halves@1nm",
         ),
-        (str(uuid4()), {}, "no image has the uid"),
+        ("0190a1b2-0000-7000-8000-000000000000", {}, "no image has the uid"),
     ],
 )
 def test_what_is_wrong_and_how_to_mend_it(context, planted, query, options, message):
