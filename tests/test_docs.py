@@ -71,8 +71,8 @@ def test_entry_points_resolve_to_documented_classes():
     from micdb.populate.extractor import extractors
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
-    assert readers().names() == sorted(project["micdb.readers"])
-    assert extractors().names() == sorted(project["micdb.extractors"])
+    assert set(readers().names()) >= set(project["micdb.readers"])
+    assert set(extractors().names()) >= set(project["micdb.extractors"])
     for name, plugin in [*readers(), *extractors()]:
         assert inspect.getdoc(plugin), name
 

@@ -71,6 +71,8 @@ class Bench:
         with suppress(ProcessLookupError):  # it was faster than the undisturbed run
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        while running(process.pid):  # a worker inside fsync dies, and lets go of its lock, only after it
+            time.sleep(0.001)
 
     def finish(self, database: Path, *, here: bool) -> None:
         """Run the same command to its end; in this process it needs no second to start."""
@@ -78,6 +80,16 @@ class Bench:
             app([*self.arguments, *self.here, "--db", str(database)], standalone_mode=False)
         else:
             assert self.launch(database)[0].wait() == 0
+
+
+def running(group: int) -> bool:
+    """Return whether a process of the group is still more than an entry in the process table."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, of = stat.read_text().rpartition(")")[2].split()[:3]  # proc(5)
+            if int(of) == group and state not in "ZX":
+                return True
+    return False
 
 
 @pytest.fixture(scope="session")
