@@ -8,39 +8,12 @@ import pandas as pd
 import pyarrow as pa
 
 from micdb.errors import ExpressionError, UsageError
-from micdb.query import aggregates
+from micdb.query.child_expr import aggregate, check_condition
 from micdb.query.expr import Expr
 from micdb.query.schema import Schema
 
 if TYPE_CHECKING:
     from micdb.query.frame import Frame
-
-
-def aggregate(schema: Schema, function: str, column: str | None, condition: Expr | None) -> Expr:
-    """Return one number per image, computed from its children.
-
-    Raises
-    ------
-    UsageError
-        There is no such aggregate, or it needs a column.
-    UnknownColumnError, ExpressionError
-        The column or condition is not one of the children's.
-    """
-    known = aggregates.check(function)
-    if column is None and known not in ("count", "size"):
-        raise UsageError(f"{known} of {schema.where} needs a column: write {known}({schema.where}, score)")
-    if condition is not None:
-        _check(condition, schema)
-        # Written out, so that the text tells a condition from a column: count(atoms, flag == true).
-        condition = condition == True if condition.op == "column" else condition  # noqa: E712
-    kind, unit = ("integer", None) if column is None else aggregates.result(known, schema[column])
-    return Expr("child", (schema.where, known, column, condition), kind, unit)
-
-
-def _check(condition: Expr, schema: Schema) -> None:
-    if condition.kind != "bool":
-        raise ExpressionError(f"{condition} is no condition on {schema.where}")
-    schema.admit(condition)
 
 
 class Children:
@@ -75,7 +48,7 @@ class Children:
             return self._schema[item].expr()
         if not isinstance(item, Expr):
             raise UsageError(f"{self._schema.where}[...] takes a condition or a column name, not {item!r}")
-        _check(item, self._schema)
+        check_condition(item, self._schema)
         condition = item if self._condition is None else self._condition & item
         return Children(self._parent, self._schema, condition)
 

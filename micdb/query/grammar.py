@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from micdb import units
 from micdb.errors import ExpressionError, QuerySyntaxError, UnknownColumnError
 from micdb.query import rules
-from micdb.query.children import aggregate
+from micdb.query.child_expr import aggregate
 from micdb.query.columns import CHILDREN
 from micdb.query.expr import Expr, literal
 from micdb.query.schema import Schema

@@ -21,7 +21,7 @@ from typing import Any
 
 from micdb.errors import UsageError
 from micdb.query import rules, verbs
-from micdb.query.children import aggregate
+from micdb.query.child_expr import aggregate
 from micdb.query.expr import Expr, literal
 from micdb.query.nodes import Node
 from micdb.query.schema import Schema

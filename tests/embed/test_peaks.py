@@ -12,7 +12,7 @@ from micdb.embed.simulate.scoring import score
 from micdb.embed.simulate.stem import adf_image
 from micdb.errors import UsageError
 from micdb.records import Picture, Refusal
-from micdb.testing.extractors import ExtractorContract
+from micdb.testing import ExtractorContract
 
 PIXEL = 0.016  # [nm]
 

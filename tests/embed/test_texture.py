@@ -15,7 +15,7 @@ from micdb.embed.simulate.microstructure import SCENES, Detector, View, scan
 from micdb.embed.simulate.textures import KINDS, reference_textures
 from micdb.errors import UsageError
 from micdb.records import Picture, Refusal
-from micdb.testing.extractors import ExtractorContract
+from micdb.testing import ExtractorContract
 
 LENGTHS = {"spheroidite": 260.0, "pearlite": 260.0, "network": 1600.0, "porous": 500.0}
 CLEAN = Detector(electrons=2000.0, shading=0.0)

@@ -12,7 +12,7 @@ import pytest
 from micdb.errors import DamagedFileError, NotAnImageError
 from micdb.ingest.readers.dm import DigitalMicrograph
 from micdb.ingest.sniff import open_scans
-from micdb.testing.readers import ReaderContract
+from micdb.testing import ReaderContract
 
 make = SimpleNamespace(**run_path(str(Path(__file__).parents[1] / "data" / "dm" / "make.py")))
 PIXELS = np.arange(5 * 7, dtype=np.uint16).reshape(5, 7)

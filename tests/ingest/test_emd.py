@@ -15,7 +15,7 @@ import pytest
 from micdb.errors import DamagedFileError, NotAnImageError, UnknownFormatError
 from micdb.ingest.readers.emd import Emd
 from micdb.ingest.sniff import open_scans
-from micdb.testing.readers import ReaderContract
+from micdb.testing import ReaderContract
 
 make = SimpleNamespace(**run_path(str(Path(__file__).parents[1] / "data" / "emd" / "make.py")))
 FRAMES = np.arange(4 * 5 * 3, dtype=np.uint16).reshape(4, 5, 3)

@@ -13,7 +13,7 @@ import pytest
 from micdb.errors import DamagedFileError, NotAnImageError
 from micdb.ingest.readers.gwyddion import Gwyddion
 from micdb.ingest.sniff import open_scans
-from micdb.testing.readers import ReaderContract
+from micdb.testing import ReaderContract
 
 make = run_path(str(Path(__file__).parents[1] / "data" / "gwyddion" / "make.py"))
 data_field, write_gwy, write_version_1 = make["data_field"], make["write_gwy"], make["write_version_1"]

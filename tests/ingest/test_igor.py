@@ -12,7 +12,7 @@ import pytest
 from micdb.errors import DamagedFileError, NotAnImageError
 from micdb.ingest.readers.igor import IgorBinaryWave
 from micdb.ingest.sniff import open_scans
-from micdb.testing.readers import ReaderContract
+from micdb.testing import ReaderContract
 
 write_ibw = run_path(str(Path(__file__).parents[1] / "data" / "igor" / "make.py"))["write_ibw"]
 

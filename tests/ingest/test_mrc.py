@@ -13,7 +13,7 @@ import pytest
 from micdb.errors import DamagedFileError, NotAnImageError
 from micdb.ingest.readers.mrc import Mrc
 from micdb.ingest.sniff import candidates, open_scans
-from micdb.testing.readers import ReaderContract
+from micdb.testing import ReaderContract
 
 make = SimpleNamespace(**run_path(str(Path(__file__).parents[1] / "data" / "mrc" / "make.py")))
 IMAGE = np.arange(5 * 6, dtype=np.int16).reshape(5, 6)

@@ -12,7 +12,7 @@ import pytest
 from micdb.errors import DamagedFileError, NotAnImageError
 from micdb.ingest.readers.nanonis import NanonisSxm
 from micdb.ingest.sniff import open_scans
-from micdb.testing.readers import ReaderContract
+from micdb.testing import ReaderContract
 
 write_sxm = run_path(str(Path(__file__).parents[1] / "data" / "nanonis" / "make.py"))["write_sxm"]
 

@@ -13,7 +13,7 @@ from PIL import Image
 from micdb.errors import DamagedFileError, ReadError
 from micdb.ingest.readers.raster import Raster
 from micdb.ingest.sniff import open_scans
-from micdb.testing.readers import ReaderContract
+from micdb.testing import ReaderContract
 
 make = SimpleNamespace(**run_path(str(Path(__file__).parents[1] / "data" / "raster" / "make.py")))
 GREY = np.arange(6 * 8, dtype=np.uint8).reshape(6, 8)

@@ -16,7 +16,7 @@ from micdb.errors import DamagedFileError, MissingExtraError, NotAnImageError
 from micdb.ingest.readers import hyperspy_tree
 from micdb.ingest.readers.rosettasciio import RosettaSciIO
 from micdb.ingest.sniff import open_scans
-from micdb.testing.readers import ReaderContract
+from micdb.testing import ReaderContract
 
 make = SimpleNamespace(**run_path(str(Path(__file__).parents[1] / "data" / "rosettasciio" / "make.py")))
 PIXELS = np.arange(4 * 5, dtype=np.int16).reshape(4, 5)

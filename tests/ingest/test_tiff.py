@@ -16,7 +16,7 @@ from micdb.errors import DamagedFileError, UnknownFormatError
 from micdb.ingest.readers.tiff import Tiff
 from micdb.ingest.sniff import open_scans
 from micdb.records import Scan
-from micdb.testing.readers import ReaderContract
+from micdb.testing import ReaderContract
 
 make = SimpleNamespace(**run_path(str(Path(__file__).parents[1] / "data" / "tiff" / "make.py")))
 GREY = np.arange(6 * 8, dtype=np.uint8).reshape(6, 8)
