@@ -87,6 +87,7 @@ def text(frame: Shown) -> str:
     shown = _within(BUDGET, lambda: frame.preview(ROWS, counted=COUNTED))
     if shown is None:
         return fill(_schema(frame.noun, fields), WIDTH)
+    fields = _telling_first(frame.noun, fields, shown.table)
     columns = [_column(field, shown.table[field.name]) for field in fields]
     used, fitting = 0, 0
     for cells in columns:
@@ -112,6 +113,7 @@ def html(frame: Shown) -> str:
     if answer is None:
         return f'<style>{STYLE}</style><p class="micdb-note">{escape(_schema(frame.noun, fields))}</p>'
     shown, pictures = answer
+    fields = _telling_first(frame.noun, fields, shown.table)
     fitting = fields[:HTML_COLUMNS]
     pictured = any(uid is not None for uid in shown.uids)
     head = ("<th></th>" if pictured else "") + "".join(map(_header, fitting))
@@ -127,6 +129,18 @@ def html(frame: Shown) -> str:
         f'<style>{STYLE}</style><div style="overflow-x:auto"><table class="micdb-frame">'
         f'<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div><p class="micdb-note">{note}</p>'
     )
+
+
+def _telling_first(noun: str, fields: list[Field], table: pd.DataFrame) -> list[Field]:
+    """Return the columns in the order they are shown in; the order is the frame's where all of them fit.
+
+    The name and what the query made (similarity, counts, properties) come first, columns that are
+    missing in every row shown come last: what does not fit is only named.
+    """
+    if len(fields) <= HTML_COLUMNS or noun not in SOURCES:
+        return fields
+    given = set(SOURCES[noun].elements) - {"name"}
+    return sorted(fields, key=lambda field: (bool(table[field.name].isna().all()), field.name in given))
 
 
 def _within(seconds: float, work: Callable[[], T]) -> T | None:

@@ -156,3 +156,18 @@ def test_html_shows_thumbnails_and_a_grey_cell_where_there_is_none(tmp_path):
 def test_rows_without_images_have_no_picture_column():
     assert "<img" not in display.html(Frame(table(["a"])))
     assert 'class="blank"' not in display.html(Frame(table(["a"])))
+
+
+def test_what_a_search_added_is_shown_and_what_is_missing_comes_last():
+    from micdb.query.columns import SOURCES
+
+    given = list(SOURCES["images"].elements)
+    fields = [Field(name, "number", None, "images") for name in [*given, "similarity"]]
+    values = {name: [None] if name == "lab" else [1.0] for name in [*given, "similarity"]}
+    frame = Frame(pd.DataFrame(values).convert_dtypes(dtype_backend="pyarrow"), fields=fields)
+    shown = display.text(frame)
+    assert shown.split()[:2] == ["name", "similarity"]
+    assert shown.rstrip().endswith(", lab")
+    headers = re.findall(r"<th[^>]*>([a-z_]+)", display.html(frame))
+    assert headers[:3] == ["name", "similarity", given[0]]
+    assert "lab" not in headers
