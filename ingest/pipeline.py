@@ -132,6 +132,8 @@ def ingest(delivery: Delivery, paths: Sequence[Path], *, watch: Watcher | None =
     files = list(_discover(paths, delivery.own))
     if not files:
         raise NotFoundError(f"{_named(paths)} holds no file; name a folder with micrographs, or the files")
+    # before anything is written: a row that fits two files is an error
+    unmatched = delivery.sheet.unmatched(files) if delivery.sheet else ()
     said = Statements(delivery.sheet, delivery.lab) if delivery.sheet else None
     results: list[FileResult] = []
     for number, path in enumerate(files):
@@ -148,10 +150,9 @@ def ingest(delivery: Delivery, paths: Sequence[Path], *, watch: Watcher | None =
     if all(result.outcome in ("skipped", "refused") for result in results):
         first = results[0]
         raise UsageError(
-            f"{_named(paths)} holds {len(files)} files and no image micdb can read; "
-            f"the first, {first.path.name}: {first.reason}"
+            f"{_named(paths)} holds no image micdb can read, among {len(files)} "
+            f"{'file' if len(files) == 1 else 'files'}; the first, {first.path.name}: {first.reason}"
         )
-    unmatched = delivery.sheet.unmatched(files) if delivery.sheet else ()
     return Ingested(tuple(results), tuple(unmatched))
 
 

@@ -308,3 +308,12 @@ def test_labels_belong_to_every_image_of_the_file(lab):
         ("image", 1, "good"),
         ("image", 2, "good"),
     ]
+
+
+def test_a_row_that_fits_two_files_stops_before_anything_is_written(lab):
+    for folder in ("one", "two"):
+        (lab.scans / folder).mkdir()
+        mrc.write(lab.scans / folder / "a.mrc", IMAGE, voxel=None)
+    with pytest.raises(SheetError, match=r"a\.mrc"):
+        lab.ingest("a.mrc,S1,steel,5,800,2.5,0.1,fine")
+    assert lab.rows(tables.micrograph) == []

@@ -175,7 +175,7 @@ def test_a_folder_without_an_image_is_an_error_that_names_the_first(db, scans):
     (scans / "a.txt").write_text("nothing to see")
     (scans / "b.txt").write_text("nothing here either")
     with pytest.raises(
-        UsageError, match=r"scans holds 2 files and no image .*; the first, a\.txt: no reader knows"
+        UsageError, match=r"scans holds no image .*, among 2 files; the first, a\.txt: no reader knows"
     ):
         db.ingest(scans)
 

@@ -155,7 +155,10 @@ MISTAKES = {
     "init over something": (["init", "lab.micdb"], "already; give a new name"),
     "missing file": (["ingest", "nothing.tif", "--db", "lab.micdb"], "nothing.tif does not exist"),
     "empty file": (["ingest", "empty.tif", "--db", "lab.micdb"], "empty"),
-    "no images": (["ingest", "texts", "--db", "lab.micdb"], "holds 1 files? and no image micdb can read"),
+    "no images": (
+        ["ingest", "texts", "--db", "lab.micdb"],
+        "texts holds no image micdb can read, among 1 file; the first, a.txt: ",
+    ),
     "empty folder": (["ingest", "void", "--db", "lab.micdb"], "void holds no file"),
     "sheet without map": (
         ["ingest", "scans", "--sheet", "samples.csv", "--db", "lab.micdb"],
