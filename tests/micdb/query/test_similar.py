@@ -100,6 +100,31 @@ def test_an_unscaled_example_meets_only_unscaled_images(context, planted):
     assert ranking.path == "exact over 1 vector in halves@px (4 images have no vector at a common scale)"
 
 
+@pytest.fixture
+def also_unscaled(context):
+    """Return two images with a scale that are in the unscaled space too, and one without a scale."""
+    images = make.images(context, 3)
+    run = make.add_run(context, "halves", spaces=SPACES)
+    rows = [(images[0], ONE_NM, [1, 0]), (images[1], TWO_NM, [1, 0])]
+    rows += [(image, UNSCALED, [0, 1]) for image in images]
+    make.add_part(context, run, "embeddings", rows=make.embeddings(rows))
+    return np.array(images)
+
+
+def test_an_example_with_a_scale_is_never_compared_without_it(context, also_unscaled):
+    ranking = similar.rank(context, make.uid(context, 1), also_unscaled)
+    assert ranking.table["image"].to_pylist() == [1]
+    assert "2 images have no vector at a common scale" in ranking.path
+    asked = similar.rank(context, make.uid(context, 1), also_unscaled, by=UNSCALED)
+    assert asked.table["image"].to_pylist() == [1, 2, 3]
+
+
+def test_a_link_takes_an_unscaled_space_only_by_name(context, also_unscaled):
+    assert vectors.best_space(context, "halves", also_unscaled).name == ONE_NM
+    assert vectors.best_space(context, UNSCALED, also_unscaled).name == UNSCALED
+    assert vectors.best_space(context, "halves", also_unscaled[2:]).name == UNSCALED
+
+
 def test_every_kind_of_example(context, planted, tmp_path):
     expected = [(3, 1.0), (4, 1.0)]
     file = tmp_path / "query.tif"
