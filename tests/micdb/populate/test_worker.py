@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from micdb.catalog.engine import writing
+from micdb.catalog.results import run_item
 from micdb.errors import ContractError, MissingExtraError
 from micdb.populate import jobs
 from micdb.populate.extractor import Extraction
@@ -76,6 +77,19 @@ def test_a_batch_whose_lease_ran_out_is_void(db, monkeypatch):
     jobs.hand_back(db.engine, job.run_pk, "another")
     assert work(db.engine, job, always) == 2
     assert len(dump(db.root)["parts/embeddings"]) == 6
+
+
+def test_what_was_not_taken_of_a_void_batch_is_free_at_once(db):
+    job = job_for(db, Slow(), batch=8)
+
+    def take_the_first():
+        Slow.meanwhile = staticmethod(lambda: None)
+        with writing(db.engine) as connection:
+            connection.execute(run_item.update().where(run_item.c.micrograph_pk == 1).values(worker="another"))
+
+    Slow.meanwhile = staticmethod(take_the_first)
+    assert work(db.engine, job, always) == 7
+    assert jobs.progress(db.engine, job.run_pk, None).claimed == 1
 
 
 def test_a_late_worker_publishes_nothing_that_another_has_published(db, monkeypatch):
