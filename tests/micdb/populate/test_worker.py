@@ -85,7 +85,8 @@ def test_what_was_not_taken_of_a_void_batch_is_free_at_once(db):
     def take_the_first():
         Slow.meanwhile = staticmethod(lambda: None)
         with writing(db.engine) as connection:
-            connection.execute(run_item.update().where(run_item.c.micrograph_pk == 1).values(worker="another"))
+            first = run_item.update().where(run_item.c.micrograph_pk == 1)
+            connection.execute(first.values(worker="another"))
 
     Slow.meanwhile = staticmethod(take_the_first)
     assert work(db.engine, job, always) == 7
