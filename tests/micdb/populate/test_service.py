@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -258,3 +260,24 @@ def populate_elsewhere(root):
     extractors().register(FakeExtractor, name="fake")
     with database.open(root) as db:
         return populate(db, parameters={"seconds": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("change", "table"),
+    [
+        ("UPDATE rollup SET value = 4 WHERE name = 'n_atoms' AND micrograph_pk = 1", "rollup"),
+        ("UPDATE run_item SET reason = 'another' WHERE micrograph_pk = 4", "run_item"),
+        ("UPDATE micrograph SET pixel_size = 7 WHERE pk = 2", "micrograph"),
+        ("DELETE FROM part WHERE table_name = 'atoms'", "parts/atoms"),
+        ("UPDATE object SET state = 'pending' WHERE path LIKE 'objects/%'", "object"),
+    ],
+)
+def test_a_dump_sees_every_change(db, tmp_path, change, table):
+    populate(db)
+    before = dump(db.root)
+    copy = shutil.copytree(db.root, tmp_path / "copy.micdb")
+    assert dump(copy) == before
+    with sqlite3.connect(copy / "catalog.sqlite") as connection:
+        connection.execute(change)
+    connection.close()
+    assert dump(copy).get(table) != before[table]

@@ -7,6 +7,7 @@ from runpy import run_path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sqlalchemy.dialects import postgresql
 
@@ -127,3 +128,13 @@ def test_the_statement_is_postgresql_too(home, images):
         assert word in text
     for word in ("json_each", "instr(", "micdb_"):
         assert word not in text
+
+
+def test_local_rows_are_indexed_before_they_are_joined(home, images):
+    im = Frame(home, "images")
+    q = im.merge(pd.DataFrame({"name": ["image 1"], "grain": [3.0]}), on="name")
+    with reading(home.engine) as connection:
+        made = compile_frame(home, q.base, q.steps, vocabulary=q.vocabulary, connection=connection).select()
+        text = made.compile(connection, compile_kwargs={"literal_binds": True})
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}").all()
+    assert any("AUTOMATIC" in row[3] for row in plan), plan
