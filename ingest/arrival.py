@@ -116,8 +116,11 @@ def open_arrival(path: Path) -> Arrival:
     try:
         if not path.is_file():
             raise ReadError(path, "this is no regular file, or a link that leads nowhere")
+        str(path.resolve()).encode()
         state = _state(path)
         return Arrival(path, file_hash(path), state)
+    except UnicodeEncodeError as error:  # SQLite and JSON take text only
+        raise ReadError(path, "the name of the file or of its folder is not UTF-8 text; rename it") from error
     except OSError as error:
         raise ReadError(path, f"the file cannot be opened: {error.strerror or error}") from error
 
@@ -134,7 +137,8 @@ def intensity_statistics(pixels: np.ndarray) -> dict[str, float | None]:
     names = ("intensity_min", "intensity_max", "intensity_mean", "intensity_sd")
     if finite.size == 0:
         return dict.fromkeys(names)
-    numbers = (finite.min(), finite.max(), finite.mean(dtype=np.float64), finite.std(dtype=np.float64))
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit a float64 is unknown
+        numbers = (finite.min(), finite.max(), finite.mean(dtype=np.float64), finite.std(dtype=np.float64))
     return {name: _finite(float(number)) for name, number in zip(names, numbers, strict=True)}
 
 

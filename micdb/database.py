@@ -87,6 +87,8 @@ def upgrade(path: PathText) -> Path | None:
     backup = catalog.with_name(f"{CATALOG}.{now()[:19].replace(':', '')}.bak")
     engine = sqlite_engine(catalog)
     try:
+        with reading(engine) as connection:  # before anything is copied: can it be read at all?
+            schema.revision(connection)
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         shutil.copy2(catalog, backup)

@@ -26,7 +26,7 @@ from sqlalchemy import Connection, Engine
 
 from micdb.catalog.engine import writing
 from micdb.catalog.tables import object_
-from micdb.errors import StoreError
+from micdb.errors import CatalogError, StoreError
 from micdb.provenance import file_hash, now
 from micdb.store.files import MEDIA_TYPES, fsync_file, move
 from micdb.store.staging import claim, claimed, discard, stage
@@ -175,7 +175,7 @@ def _enliven(connection: Connection, root: Path, one: Staged) -> int:
 def _withdraw(engine: Engine, root: Path, hashes: Iterable[str]) -> None:
     """Remove what was announced and did not become live, unless another process is publishing it too."""
     # Where even this fails, a full disk for one, `micdb.fsck` sweeps; the first error is the one to show.
-    with suppress(OSError, sa.exc.SQLAlchemyError), writing(engine) as connection:
+    with suppress(OSError, CatalogError), writing(engine) as connection:
         held = claimed(root)
         for sha256 in set(hashes) - held:
             path = connection.execute(

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 
-from micdb.errors import NetworkFilesystemError
+from micdb.errors import CatalogError, ForeignDatabaseError, NetworkFilesystemError
 
 CATALOG = "catalog.sqlite"  # name of the catalog within a database folder
 BUSY_TIMEOUT = 60_000  # [ms] a writer waits this long for another
@@ -47,7 +47,7 @@ def sqlite_engine(path: Path) -> Engine:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """Open a transaction that sees one consistent state and writes nothing."""
-    with engine.connect() as connection, connection.begin():
+    with _told(engine), engine.connect() as connection, connection.begin():
         yield connection
 
 
@@ -57,8 +57,31 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
     Keep it short: nothing is computed inside.
     """
-    with engine.connect().execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}) as connection, connection.begin():
+    with (
+        _told(engine),
+        engine.connect().execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}) as connection,
+        connection.begin(),
+    ):
         yield connection
+
+
+@contextmanager
+def _told(engine: Engine) -> Iterator[None]:
+    """Turn what disk, rights or a lock do to the catalog into errors of ours; bugs pass as they are."""
+    name = engine.url.database
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        raise CatalogError(
+            f"{name} cannot be used: {error.orig}; nothing was committed: look at the disk's free space "
+            "and the folder's rights, then run the same again"
+        ) from error
+    except sa.exc.DatabaseError as error:
+        if type(error) is not sa.exc.DatabaseError:  # its subclasses are broken constraints: ours to mend
+            raise
+        raise ForeignDatabaseError(
+            f"{name} is not a micdb database, or it is damaged: {error.orig}; restore it from a backup"
+        ) from error
 
 
 def filesystem(folder: Path) -> str:

@@ -62,11 +62,8 @@ def check(engine: Engine, *, name: str) -> None:
     ForeignDatabaseError
         It is some other database.
     """
-    try:
-        with reading(engine) as connection:
-            _check(connection, revision(connection), name=name)
-    except sa.exc.DatabaseError as error:
-        raise ForeignDatabaseError(f"{name} is not a micdb database: {error.orig}") from error
+    with reading(engine) as connection:
+        _check(connection, revision(connection), name=name)
 
 
 def revision(connection: Connection) -> str | None:

@@ -122,7 +122,7 @@ def _matches(findings: Findings) -> list[Section]:
 def _atoms(db: Database) -> list[Section]:
     """Draw the atoms and bonds of the image with most of them, of STEM images where there are such."""
     images = db.images.query('modality == "STEM"')
-    images = db.images if images.query("n_atoms > 0").empty else images
+    images = db.images if images[images.atoms.count() > 0].empty else images
     best = images[images.atoms.count() > 0].assign(n=images.atoms.count()).sort_values("n", ascending=False)
     found = best.head(1)[["uid", "name", "pixel_size"]].to_pandas()
     if found.empty or found["pixel_size"].isna().any():

@@ -12,7 +12,7 @@ from micdb.catalog import results, schema
 from micdb.catalog.engine import reading, writing
 from micdb.catalog.results import part, rollup, run_item, segment
 from micdb.catalog.tables import micrograph, object_, property_def, property_value
-from micdb.errors import UnitError
+from micdb.errors import CatalogError, UnitError
 from micdb.fsck.report import Finding, Scope
 from micdb.provenance import now
 
@@ -24,9 +24,8 @@ def check_catalog(scope: Scope) -> Iterator[Finding]:
             if scope.engine.dialect.name == "sqlite":
                 yield from _check_sqlite(connection)
             found = schema.revision(connection)
-    except sa.exc.DatabaseError as error:
-        message = f"the catalog cannot be read: {error.orig}; restore it from a backup"
-        yield Finding("error", "catalog-damaged", "catalog", message)
+    except CatalogError as error:
+        yield Finding("error", "catalog-damaged", "catalog", str(error))
         return
     if found != schema.HEAD:
         message = f"the schema is {found}, this micdb needs {schema.HEAD}; upgrade it with: micdb upgrade"

@@ -67,7 +67,8 @@ def as_grey_stack(pixels: np.ndarray, *, colour: bool) -> np.ndarray:
     """Return ``(frame, y, x)`` float32: colour as BT.601 luminance, complex numbers as magnitude."""
     if np.iscomplexobj(pixels):
         pixels = np.abs(pixels)
-    grey = pixels.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # beyond float32 is infinite: such a pixel counts as not scanned
+        grey = pixels.astype(np.float32, copy=False)
     if colour:
         grey = grey[..., :3] @ LUMA
     return np.ascontiguousarray(grey.reshape(-1, *grey.shape[-2:]))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Event
@@ -144,8 +146,9 @@ def _work_in_processes(engine: Engine, job: Job, count: int, watch: Watcher | No
     # Plain processes, not a pool: the workers of a pool wait for ever when their parent is killed.
     workers = [context.Process(target=_process, args=(database, job, *said, end)) for _, end in pipes]
     try:
-        for worker in workers:
-            worker.start()
+        with _interrupts_held():
+            for worker in workers:
+                worker.start()
         while running := [worker.sentinel for worker in workers if worker.is_alive()]:
             wait(running, timeout=POLL)
             if any(worker.exitcode for worker in workers):
@@ -170,6 +173,16 @@ def _work_in_processes(engine: Engine, job: Job, count: int, watch: Watcher | No
         )
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold SIGINT back; processes started meanwhile do so as well, until they are ready to end quietly."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _process(database: Path, job: Job, parent: int, stop: Event, trouble: Connection) -> None:
     from threadpoolctl import threadpool_limits
 
@@ -180,6 +193,7 @@ def _process(database: Path, job: Job, parent: int, stop: Event, trouble: Connec
         return os.getppid() == parent and not stop.is_set()
 
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         with threadpool_limits(limits=1):  # processes share the processors already
             work(engine, replace(job, worker=jobs.identity()), proceed)
     except MicdbError as error:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import warnings
 from pathlib import Path
 from runpy import run_path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import sqlalchemy as sa
+import tifffile
 
 from micdb import database, fsck
 from micdb.catalog import tables
@@ -328,3 +331,28 @@ def test_whoever_is_overtaken_looks_again(db, scans, monkeypatch, other):
     assert counts(db.ingest(mine)) == {"files": 1, outcome: 1}
     assert len(rows(db)) == 1
     assert len(rows(db, tables.object_)) == 1
+
+
+def test_a_name_that_is_not_utf8_is_refused_by_name(db, scans):
+    name = os.fsdecode(b"Gr\xf6\xdfe.tif")
+    try:
+        tifffile.imwrite(scans / "sound.tif", np.arange(64, dtype=np.uint8).reshape(8, 8))
+        (scans / name).write_bytes((scans / "sound.tif").read_bytes())
+    except OSError:
+        pytest.skip("this file system keeps UTF-8 names only")
+    result = db.ingest(scans)
+    (refused,) = result.of("refused")
+    assert refused.path.name == name
+    assert refused.reason == "the name of the file or of its folder is not UTF-8 text; rename it"
+    assert db.fsck(deep=True).exit_code == 0
+
+
+def test_numbers_too_large_to_square_give_an_unknown_deviation_and_no_warning(db, scans):
+    values = np.linspace(1, 2, 64).reshape(8, 8) * 1e300
+    tifffile.imwrite(scans / "large.tif", values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        db.ingest(scans / "large.tif")
+    row = db.images.query('name == "large"').to_pandas().iloc[0]
+    assert row["intensity_max"] == 2e300
+    assert pd.isna(row["intensity_sd"])

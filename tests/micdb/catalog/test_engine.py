@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from micdb.catalog import engine as engines
 from micdb.catalog.engine import reading, sqlite_engine, writing
-from micdb.errors import NetworkFilesystemError
+from micdb.errors import CatalogError, ForeignDatabaseError, NetworkFilesystemError
 
 PROCESSES, ROUNDS = 8, 100
 
@@ -70,3 +70,21 @@ def test_a_network_file_system_is_refused(tmp_path, monkeypatch):
         NetworkFilesystemError, match=r"network file system \(nfs4\).*move .* to a local disk"
     ):
         sqlite_engine(tmp_path / "catalog.sqlite")
+
+
+def test_what_the_disk_does_to_a_catalog_is_told_in_one_line(tmp_path):
+    engine = sqlite_engine(tmp_path / "catalog.sqlite")
+    with writing(engine) as connection:
+        connection.exec_driver_sql("CREATE TABLE t (a INTEGER UNIQUE)")
+        size = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    with pytest.raises(CatalogError, match="is full; nothing was committed: look at the disk"):  # noqa: SIM117
+        with writing(engine) as connection:
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {size}")
+            for number in range(10_000):
+                connection.exec_driver_sql(f"INSERT INTO t VALUES ({number})")
+    with pytest.raises(sa.exc.IntegrityError), writing(engine) as connection:  # a bug is no mishap
+        connection.exec_driver_sql("INSERT INTO t VALUES (1), (1)")
+    engine.dispose()
+    (tmp_path / "catalog.sqlite").write_text("not a catalog" * 100)
+    with pytest.raises(ForeignDatabaseError, match="or it is damaged: .*restore it"), reading(engine):
+        pass

@@ -254,3 +254,37 @@ def test_a_real_process_prints_no_traceback_and_no_progress_in_a_pipe(lab, tmp_p
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["upgrade", "query", "fsck"])
+def test_a_damaged_catalog(command, run, lab):
+    (lab / "catalog.sqlite").write_bytes(b"no catalog" * 1000)
+    code, out, err = run(command, *(["width > 1"] if command == "query" else []), "--db", lab)
+    assert (code, out) == (2, "")
+    assert "restore it from a backup" in err
+    assert err.count("\n") == 1
+
+
+def test_what_the_disk_refuses_is_one_line(run, tmp_path):
+    (tmp_path / "file").touch()
+    code, out, err = run("init", "file/lab.micdb")
+    assert (code, out) == (2, "")
+    assert err.startswith("micdb: file/lab.micdb")
+    assert err.endswith("Not a directory; mend that and run the same command again\n")
+
+
+def test_an_interrupt_is_one_line_and_exit_code_130(run, lab, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(database.Database, "ingest", interrupted)
+    code, out, err = run("ingest", "scans", "--db", lab)
+    assert (code, out) == (130, "")
+    assert err == "micdb: interrupted; what was finished is kept, and the same command goes on from there\n"
+
+
+def test_a_demo_on_images_without_atoms_writes_its_report(run, tmp_path):
+    write_tiff(tmp_path / "own" / "one.tif", 0)
+    code, _, err = run("demo", "--data", "own")
+    assert (code, err) == (0, "")
+    assert (tmp_path / "report.html").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from runpy import run_path
 from types import SimpleNamespace
@@ -74,3 +75,10 @@ def test_leading_axes_become_frames_and_nan_is_kept():
 
 def test_complex_numbers_become_magnitudes():
     np.testing.assert_array_equal(as_grey_stack(np.array([[3 + 4j, 1j]]), colour=False), [[[5, 1]]])
+
+
+def test_beyond_float32_is_infinite_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stack = as_grey_stack(np.array([[1e300, 1.0]]), colour=False)
+    np.testing.assert_array_equal(stack, np.array([[[np.inf, 1.0]]], dtype=np.float32))

@@ -281,3 +281,12 @@ def test_a_dump_sees_every_change(db, tmp_path, change, table):
         connection.execute(change)
     connection.close()
     assert dump(copy).get(table) != before[table]
+
+
+def test_workers_start_with_interrupts_held_back():
+    """Ctrl-C reaches the whole group: a worker that is still importing must not print a traceback."""
+    program = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    with service._interrupts_held():
+        held = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert held.stdout == "True\n"
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
