@@ -87,7 +87,7 @@ def check_objects(scope: Scope) -> Iterator[Finding]:
         trouble = _trouble(scope.root / row.path, row, deep=scope.deep)
         if trouble is not None:
             code, message = trouble
-            advice = "restore it from a backup, or ingest or populate it again"
+            advice = "restore it from a backup"
             yield Finding("error", code, row.path, f"{message}; {advice}")
 
 
