@@ -100,6 +100,8 @@ def parse(text: str) -> LinkFormula:
             f"cannot read the formula {text!r}; write 'target ~ feature + feature', "
             """for example 'hardness ~ density + embedding("texture")'"""
         ) from error
+    if not all(hasattr(term, "factors") for side in sides for term in side):
+        raise UsageError(f"{text!r} has several parts; join the features with '+'")
     if len(sides[0]) != 1:
         raise UsageError(f"the formula {text!r} has {len(sides[0])} targets; write one before the '~'")
     target = _term(sides[0][0])

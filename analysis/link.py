@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -175,8 +176,12 @@ def link(
         Fewer than 5 independent groups remain.
     """
     _check(models, level)
+    if not isinstance(seed, Integral) or seed < 0:
+        raise UsageError(f"seed is {seed!r}; it is a whole number of at least 0")
+    if not isinstance(groups, Iterable):
+        raise UsageError(f"groups is {groups!r}; name columns, for example groups=('sample',)")
     asked = parse(formula)
-    by = (groups,) if isinstance(groups, str) else tuple(groups)
+    by = (groups,) if isinstance(groups, str) else tuple(dict.fromkeys(groups))
     table = read_table(frame, (*asked.columns, *by))
     vectors = read_vectors(frame.context, asked.embeddings, table["uid"])
     design = build_design(table, asked, groups=by, embeddings=vectors)
@@ -241,8 +246,8 @@ def _check(chosen: Sequence[str], level: float) -> None:
     for name in chosen:
         if name not in MODELS:
             raise UsageError(f"no model {name!r}{suggestion(name, MODELS)}")
-    if not 0 < level < 1:
-        raise UsageError(f"level is {level:g}; give the coverage wanted, between 0 and 1, for example 0.9")
+    if not isinstance(level, Real) or not 0 < level < 1:
+        raise UsageError(f"level is {level!r}; give the coverage wanted, between 0 and 1, for example 0.9")
 
 
 def _score(

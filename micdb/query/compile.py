@@ -26,7 +26,7 @@ from micdb.query.context import Context
 from micdb.query.elements import Element
 from micdb.query.nodes import Kind, Node
 from micdb.query.property_sql import property_elements, property_value, rollup_value
-from micdb.query.relation import Relation, start
+from micdb.query.relation import Relation, distinct, start
 from micdb.query.schema import Schema
 from micdb.query.text import write
 from micdb.query.verbs import Verb
@@ -163,16 +163,19 @@ class _Compiler:
         used = dict.fromkeys([*step.keys, *(column for _, column, _ in step.aggregates)])
         columns = {name: self.column(relation, name) for name in used}
         inner = replace(relation, columns=columns).nested()
+        names = distinct([*step.keys, *(name for name, _, _ in step.aggregates)])
         keys = [inner.columns[name] for name in step.keys]
+        labelled = [key.label(names[name]) for key, name in zip(keys, step.keys, strict=True)]
         made = [
-            aggregates.element(function, inner.columns[column]).label(name)
+            aggregates.element(function, inner.columns[column]).label(names[name])
             for name, column, function in step.aggregates
         ]
-        statement = sa.select(*keys, *made).select_from(inner.rows).group_by(*keys)
+        statement = sa.select(*labelled, *made).select_from(inner.rows).group_by(*keys)
         if step.dropna:
             statement = statement.where(*(key.is_not(None) for key in keys))
         rows = statement.subquery()
-        return Relation(rows, dict(rows.c), key=tuple(rows.c[name] for name in step.keys))
+        columns = {name: rows.c[label] for name, label in names.items()}
+        return Relation(rows, columns, key=tuple(columns[name] for name in step.keys))
 
     def _explode(self, step: verbs.Explode, relation: Relation) -> Relation:
         relation = relation.settled()
@@ -206,7 +209,7 @@ class _Compiler:
 
     def _using(self, step: verbs.Using, relation: Relation) -> Relation:
         self.pins[step.analysis] = pin(self.connection, step.analysis, step.version)
-        return relation
+        return replace(relation, extra={})  # what was fetched is of the run before
 
     def _similar(self, step: verbs.Similar, relation: Relation) -> Relation:
         relation = relation.settled()
@@ -236,14 +239,16 @@ class _Compiler:
 
     def _merge(self, step: verbs.Merge, relation: Relation) -> Relation:
         relation = relation.settled()
-        found = dialect.local(step.rows, step.columns)
-        on = found.c[step.on] == self.column(relation, step.on)
-        columns = {name: found.c[name] for name, _ in step.columns if name not in (step.on, verbs.ROW)}
+        names = distinct(name for name, _ in step.columns)
+        found = dialect.local(step.rows, [(names[name], kind) for name, kind in step.columns])
+        local = {name: found.c[label] for name, label in names.items()}
+        on = local[step.on] == self.column(relation, step.on)
+        columns = {name: local[name] for name in names if name not in (step.on, verbs.ROW)}
         return replace(
             relation,
             rows=_joined(relation, found, on, outer=step.how == "left"),
             columns={**relation.columns, **columns},
-            key=(*relation.key, found.c[verbs.ROW]),
+            key=(*relation.key, local[verbs.ROW]),
         )
 
     # ------------------------------------------------------------------ Parquet parts

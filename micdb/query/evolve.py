@@ -71,6 +71,8 @@ def _sort(schema: Schema, step: verbs.Sort, _vocabulary: Vocabulary, _home: str)
 
 
 def _slice(schema: Schema, step: verbs.Slice, _vocabulary: Vocabulary, _home: str) -> Schema:
+    if not isinstance(step.start, int) or not isinstance(step.stop, int | None):
+        raise UsageError(f"rows are counted in whole numbers, not {step.start!r} to {step.stop!r}")
     if step.start < 0 or (step.stop is not None and step.stop < 0):
         raise UsageError(
             "rows are counted from the start: sort the other way round instead of a negative number"
@@ -88,7 +90,7 @@ def _group(schema: Schema, step: verbs.Group, _vocabulary: Vocabulary, home: str
 
 
 def _explode(schema: Schema, step: verbs.Explode, vocabulary: Vocabulary, _home: str) -> Schema:
-    singular = SOURCES[step.table].singular
+    singular = SOURCES[child_table(step.table)].singular
     fields = [
         Field(f"{singular}_{field.name}" if field.name in schema.fields else field.name,
               field.kind, field.unit, field.home, field.description)
@@ -114,6 +116,8 @@ def _with_property(schema: Schema, step: verbs.WithProperty, vocabulary: Vocabul
 
 
 def _similar(schema: Schema, step: verbs.Similar, _vocabulary: Vocabulary, home: str) -> Schema:
+    if isinstance(step.k, bool) or not isinstance(step.k, int):
+        raise UsageError(f"k is {step.k!r}; it must be a whole number of at least 1")
     if step.k < 1:
         raise UsageError(f"k is {step.k}; it must be at least 1")
     return schema.plus(
@@ -126,7 +130,12 @@ def _similar(schema: Schema, step: verbs.Similar, _vocabulary: Vocabulary, home:
 
 def _merge(schema: Schema, step: verbs.Merge, _vocabulary: Vocabulary, home: str) -> Schema:
     schema[step.on]
-    added = [Field(name, kind, None, home) for name, kind in step.columns if name not in (step.on, verbs.ROW)]
+    known = dict(step.units)
+    added = [
+        Field(_named(name), kind, known.get(name), home)
+        for name, kind in step.columns
+        if name not in (step.on, verbs.ROW)
+    ]
     taken = sorted({field.name for field in added} & set(schema.fields))
     if taken:
         raise UsageError(f"both sides have {', '.join(taken)}; rename the columns of the local table first")

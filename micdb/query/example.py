@@ -61,6 +61,10 @@ def describe(
     NotFoundError
         There is no such file.
     """
+    if not isinstance(query, str | PathLike | np.ndarray | Picture):
+        raise UsageError(
+            f"one searches by a file, the uid of an image, a picture or an array, not {type(query).__name__}"
+        )
     uid = None if isinstance(query, np.ndarray | Picture) else _uid(query)
     if uid is None and not isinstance(query, np.ndarray | Picture):
         query = _opened(context, Path(query))  # first: a file that is not there is the nearer mistake

@@ -9,8 +9,9 @@ from typing import Any, Literal, NoReturn, overload
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from sqlalchemy.exc import SQLAlchemyError
 
-from micdb.errors import ExpressionError, UnknownColumnError, UsageError
+from micdb.errors import ExpressionError, MicdbError, UnknownColumnError, UsageError
 from micdb.provenance import canonical_json
 from micdb.query import display, merging, tree, verbs
 from micdb.query.children import Children
@@ -21,6 +22,7 @@ from micdb.query.expr import Expr
 from micdb.query.grammar import parse
 from micdb.query.groups import GroupBy
 from micdb.query.locate import Locator
+from micdb.query.rules import whole
 from micdb.query.running import Query
 from micdb.query.schema import Schema
 from micdb.query.verbs import Verb
@@ -95,13 +97,23 @@ class Frame:
         if isinstance(item, slice):
             if item.step not in (None, 1):
                 raise UsageError("a slice of a frame takes every row: write frame[:20]")
-            return self.then(verbs.Slice(item.start or 0, item.stop))
+            return self.then(
+                verbs.Slice(whole(item.start or 0), None if item.stop is None else whole(item.stop))
+            )
         if isinstance(item, list) and all(isinstance(name, str) for name in item):
             return self.then(verbs.Select(tuple(item)))
         raise UsageError(
             f"frame[...] takes a condition on its columns, a column name, a list of names or a slice, "
             f"not {type(item).__name__}"
         )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if "schema" in vars(self):  # the last one that is set while a frame is made
+            raise ExpressionError(f"frames do not change: write frame = frame.assign({name}=...)")
+        super().__setattr__(name, value)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.schema.fields
 
     def __setitem__(self, name: str, value: object) -> NoReturn:
         raise ExpressionError(f"frames do not change: write frame = frame.assign({name}=...)")
@@ -178,16 +190,18 @@ class Frame:
     def sort_values(self, by: str | Sequence[str], *, ascending: bool | Sequence[bool] = True) -> Frame:
         """Order the rows; missing values come last both ways, ties in the order of uid."""
         names = (by,) if isinstance(by, str) else tuple(by)
-        ways = (ascending,) * len(names) if isinstance(ascending, bool) else tuple(ascending)
+        ways = (bool(ascending),) * len(names) if isinstance(ascending, bool | np.bool_) else tuple(ascending)
         return self.then(verbs.Sort(names, ways))
 
     def head(self, n: int = 5) -> Frame:
         """Keep the first n rows."""
-        return self.then(verbs.Slice(0, n))
+        return self.then(verbs.Slice(0, whole(n)))
 
     def groupby(self, keys: str | Sequence[str], *, dropna: bool = True) -> GroupBy:
         """Group by columns; follow with ``.agg(name=(column, function))``."""
         names = (keys,) if isinstance(keys, str) else tuple(keys)
+        if not names:
+            raise UsageError("groupby() needs a column: groupby('lab')")
         for name in names:
             self.schema[name]
         return GroupBy(self, names, dropna=dropna)
@@ -241,16 +255,18 @@ class Frame:
         """
         self._require_images("similar_to")
         query = fspath(query) if isinstance(query, PathLike) else query
-        region = None if box is None else tuple(box)
-        step = verbs.Similar(query, k, region, by, pixel_size)  # type: ignore[arg-type]
+        region = tuple(np.asarray(box).tolist()) if isinstance(box, Sequence | np.ndarray) else box
+        k = k.item() if isinstance(k, np.integer) else k
+        step = verbs.Similar(query, k, region, by, pixel_size)
         return self._without_search().then(step)
 
     def merge(
         self, other: pd.DataFrame | Frame, *, on: str, how: str = "left", validate: str | None = None
     ) -> Frame:
         """Join a local table by a key; see `micdb.query.merging.merge_step`."""
-        local = other.to_pandas() if isinstance(other, Frame) else other
-        return self.then(merging.merge_step(local, self.schema, on=on, how=how, validate=validate))
+        local, known = (other.to_pandas(), other.units) if isinstance(other, Frame) else (other, {})
+        step = merging.merge_step(local, self.schema, on=on, how=how, validate=validate, known=known)
+        return self.then(step)
 
     # ------------------------------------------------------------------ answers
 
@@ -318,8 +334,15 @@ class Frame:
         if not isinstance(query, Mapping) or set(query) != {"base", "verbs"}:
             raise UsageError("a query tree has exactly the keys base and verbs")
         frame = cls(context, str(query["base"]))
-        for item in query["verbs"]:
-            frame = frame.then(tree.verb_from(item, frame.schema, frame._child_schema))
+        try:
+            for item in query["verbs"]:
+                frame = frame.then(tree.verb_from(item, frame.schema, frame._child_schema))
+        except MicdbError:
+            raise
+        except (TypeError, ValueError, LookupError, AttributeError, RecursionError, SQLAlchemyError) as error:
+            raise UsageError(
+                f"the query tree is malformed after {len(frame.steps)} verbs: {error!r:.200}"
+            ) from error
         return frame
 
     def preview(self, rows: int, *, counted: int) -> display.Preview:

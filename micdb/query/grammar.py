@@ -89,7 +89,12 @@ def parse(text: str, schema: Schema, child: Callable[[str], Schema]) -> Expr:
         It can be read and makes no sense.
     """
     parser = _Parser(tokenize(text, schema), schema, child)
-    found = parser.expression(0)
+    try:
+        found = parser.expression(0)
+    except RecursionError:
+        raise QuerySyntaxError(
+            "the query is nested too deeply: use fewer parentheses, or several queries"
+        ) from None
     if parser.token.kind != "end":
         raise parser.error("and, or, or the end of the query")
     return found

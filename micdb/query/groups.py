@@ -30,7 +30,7 @@ class GroupBy:
         self._keys = keys
         self._dropna = dropna
 
-    def agg(self, **named: tuple[str, str]) -> Frame:
+    def agg(self, *unnamed: object, **named: tuple[str, str]) -> Frame:
         """Return one row for each group.
 
         Parameters
@@ -44,7 +44,7 @@ class GroupBy:
         UsageError
             An aggregate is unknown or has no sense for its column.
         """
-        if not named:
+        if unnamed or not named:
             raise UsageError("agg() needs named aggregates: agg(mean_size=('pixel_size', 'mean'))")
         made = []
         for name, pair in named.items():

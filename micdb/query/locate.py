@@ -37,7 +37,7 @@ class Locator:
         if isinstance(rows, slice) and rows != slice(None):
             raise UsageError("frame.loc takes no ranges: write frame[:20] for the first rows")
         if not isinstance(rows, Expr | slice):
-            raise UsageError(f"frame.loc takes a uid or a condition, not {rows!r}")
+            raise UsageError(f"frame.loc takes a uid or a condition, not {type(rows).__name__}")
         frame = self._frame if isinstance(rows, slice) else self._frame[rows]
         return frame if columns is None else frame[[columns] if isinstance(columns, str) else list(columns)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 Kind = Literal["integer", "number", "text", "bool", "time"]
@@ -22,12 +22,22 @@ class Node:
         ``integer``, ``number``, ``text``, ``bool`` or ``time`` (ISO 8601 text).
     unit
         Unit of the result; None for plain numbers and everything else.
+
+    Attributes
+    ----------
+    depth
+        Number of nodes from here down to the deepest leaf.
     """
 
     op: str
     args: tuple[Any, ...]
     kind: Kind
     unit: str | None = None
+    depth: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        below = (arg.depth for arg in self.args if isinstance(arg, Node))
+        object.__setattr__(self, "depth", 1 + max(below, default=0))
 
     @property
     def numeric(self) -> bool:

@@ -70,12 +70,13 @@ class Relation:
             **({} if self.image is None else {"__image": self.image}),
             **({} if self.sample is None else {"__sample": self.sample}),
         }
-        everything = {**self.columns, **hidden}
+        names = distinct(self.columns)
+        everything = {**{names[name]: element for name, element in self.columns.items()}, **hidden}
         statement = self.select(element.label(name) for name, element in everything.items())
         inner = (statement if self.limit else statement.order_by(None)).subquery()
         return Relation(
             rows=inner,
-            columns={name: inner.c[name] for name in self.columns},
+            columns={name: inner.c[label] for name, label in names.items()},
             key=tuple(inner.c[f"__key_{index}"] for index in range(len(self.key))),
             image=None if self.image is None else inner.c["__image"],
             sample=None if self.sample is None else inner.c["__sample"],
@@ -86,6 +87,11 @@ class Relation:
     def settled(self) -> Relation:
         """Return a relation without limit, so that conditions and joins may be added."""
         return self.nested() if self.limit else self
+
+
+def distinct(names: Iterable[str]) -> dict[str, str]:
+    """Return a label for each name; SQL takes ``Lab`` and ``lab`` for one column."""
+    return {name: f"{name}__{index}" for index, name in enumerate(names)}
 
 
 def start(source: Source) -> Relation:

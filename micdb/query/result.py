@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from micdb.errors import ExpressionError
 from micdb.query.nodes import Kind
 from micdb.query.schema import Field
 
@@ -23,7 +24,7 @@ ARROW: dict[Kind, pa.DataType] = {
 def to_table(rows: Iterable[Sequence[Any]], fields: Sequence[Field]) -> pa.Table:
     """Return rows as an Arrow table; the unit of a column is in the metadata of its field."""
     columns = list(zip(*rows, strict=True)) or [()] * len(fields)
-    arrays = [_array(column, field.kind) for column, field in zip(columns, fields, strict=True)]
+    arrays = [_array(column, field) for column, field in zip(columns, fields, strict=True)]
     schema = pa.schema(
         [
             pa.field(field.name, ARROW[field.kind], metadata={"unit": field.unit} if field.unit else None)
@@ -39,7 +40,14 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _array(values: Sequence[Any], kind: Kind) -> pa.Array:
-    if kind == "bool":  # SQLite answers 0 and 1
+def _array(values: Sequence[Any], field: Field) -> pa.Array:
+    if field.kind == "bool":  # SQLite answers 0 and 1
         values = [None if value is None else bool(value) for value in values]
-    return pa.array(values, type=ARROW[kind])
+    try:
+        return pa.array(values, type=ARROW[field.kind])
+    except pa.ArrowInvalid as error:  # SQLite goes on with a float
+        if field.kind != "integer":
+            raise
+        raise ExpressionError(
+            f"{field.name} is larger than a 64-bit integer holds: multiply by 1.0 instead of 1"
+        ) from error

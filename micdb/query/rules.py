@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from numbers import Integral, Real
+from operator import index
 from typing import TypeVar
 
+from pandas import NaT
+
 from micdb import units
-from micdb.errors import ExpressionError, UnitError
+from micdb.errors import ExpressionError, UnitError, UsageError
 from micdb.query.nodes import Kind, Node
 
 E = TypeVar("E", bound=Node)
 
 FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 PYTHON = {"and": "&", "or": "|"}
+LARGEST = 2**63 - 1  # what a 64-bit integer holds
 
 
 def literal(make: type[E], value: object, unit: str | None = None) -> E:
@@ -37,17 +41,19 @@ def literal(make: type[E], value: object, unit: str | None = None) -> E:
     if isinstance(value, Real):
         if not math.isfinite(value):
             raise ExpressionError(f"{value} is no constant to compute with; write .isna() for missing values")
-        if isinstance(value, Integral) and unit is None:
+        if isinstance(value, Integral) and unit is None and abs(int(value)) <= LARGEST:
             return make("literal", (int(value),), "integer")
         return make("literal", (float(value),), "number", unit)
-    if isinstance(value, datetime | date):
-        return make("literal", (value.isoformat(),), "time")
-    if isinstance(value, str):
-        return make("literal", (value,), "text")
-    if value is None:
+    if value is None or value is NaT:
         raise ExpressionError(
             "nothing equals None: write .isna() or .notna() (in text: is null, is not null)"
         )
+    if isinstance(value, datetime | date):
+        return make("literal", (written(value),), "time")
+    if isinstance(value, str):
+        if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise ExpressionError(f"{value!a} holds a character that no text here can have: leave it out")
+        return make("literal", (value,), "text")
     raise ExpressionError(
         f"{type(value).__name__} cannot be used in an expression: "
         "use a number, text, a quantity such as '1 nm', a date, or a column"
@@ -133,9 +139,9 @@ def arithmetic(op: str, target: E, value: object, *, reflected: bool = False) ->
 def function(op: str, target: E) -> E:
     """Return ``neg``, ``abs``, ``sqrt`` or ``log`` of a number."""
     require(target, "number", op)
-    _require_true_zero(target)
-    if op == "neg" and target.constant:
+    if op == "neg" and target.constant:  # -196 degC is a temperature, not arithmetic
         return literal(type(target), -target.args[0], target.unit)
+    _require_true_zero(target)
     if op == "log" and target.unit is not None:
         raise UnitError(
             f"log takes a plain number and {target} is in {target.unit}: "
@@ -193,6 +199,14 @@ def fit(value: object, like: E) -> E:
     return other
 
 
+def whole(number: object) -> int:
+    """Return the position of a row as a whole number that SQL can hold."""
+    try:
+        return min(index(number), LARGEST)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError(f"rows are counted in whole numbers, not {number!r}: write frame[:20]") from None
+
+
 def offset(unit: str | None) -> bool:
     """Return whether zero in this unit is not nothing: degC and degF."""
     return units.dimension(unit) == "[temperature]" and units.convert(0.0, unit, "K") != 0.0
@@ -214,13 +228,20 @@ def _read(value: str, like: E) -> E:
         return literal(type(like), number, unit)
     if like.kind == "time":
         try:
-            datetime.fromisoformat(value if len(value) != 7 else f"{value}-01")
+            moment = datetime.fromisoformat(value if len(value) != 7 else f"{value}-01")
         except ValueError:
             raise ExpressionError(
                 f'{value!r} is no date: write {like} >= "2024-05-31" or "2024-05-31T14:00:00"'
             ) from None
-        return like.make("literal", (value,), "time")
+        return like.make("literal", (value if moment.tzinfo is None else written(moment),), "time")
     return like.make("literal", (value,), "text")
+
+
+def written(value: date) -> str:
+    """Return a moment as the catalog writes it: one with a zone in UTC, so that text order is time order."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        return value.isoformat()
+    return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def _in_unit(other: E, like: E) -> E:

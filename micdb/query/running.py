@@ -10,15 +10,25 @@ import pandas as pd
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select
+from sqlalchemy.exc import OperationalError
 
 from micdb.catalog.engine import reading
 from micdb.catalog.tables import micrograph
+from micdb.errors import ExpressionError
 from micdb.query import result
 from micdb.query.compile import Compiled, compile_frame
 from micdb.query.context import Context
 from micdb.query.schema import Schema
 from micdb.query.verbs import Verb
 from micdb.query.vocabulary import Vocabulary
+
+_NESTED = "the query is nested too deeply for SQL: write it in several steps, or use fewer operations"
+_TOO_LARGE = {  # what SQLite and Python say, and what mends it
+    "parser stack overflow": _NESTED,
+    "Expression tree is too large": _NESTED,
+    "recursion depth": _NESTED,
+    "integer overflow": "a sum is larger than a 64-bit integer holds: multiply by 1.0 before summing",
+}
 
 
 class Query:
@@ -87,10 +97,16 @@ class Query:
     @contextmanager
     def _compiled(self) -> Iterator[tuple[Compiled, Connection]]:
         with reading(self.context.engine) as connection:
-            compiled = compile_frame(
-                self.context, self.base, self.steps, vocabulary=self.vocabulary, connection=connection
-            )
-            yield compiled, connection
+            try:
+                compiled = compile_frame(
+                    self.context, self.base, self.steps, vocabulary=self.vocabulary, connection=connection
+                )
+                yield compiled, connection
+            except (OperationalError, RecursionError) as error:
+                for sign, mend in _TOO_LARGE.items():
+                    if sign in str(error):
+                        raise ExpressionError(mend) from error
+                raise
 
 
 def _written(statement: Select[tuple[object, ...]], connection: Connection) -> str:

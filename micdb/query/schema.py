@@ -9,6 +9,8 @@ from micdb.errors import ExpressionError, UnknownColumnError
 from micdb.query.expr import Expr, column
 from micdb.query.nodes import Kind, Node
 
+DEEPEST = 200  # Python's own limit is 1000 calls, several for each operation
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -80,15 +82,20 @@ class Schema:
         return replace(self, fields={**self.fields, **{field.name: field for field in fields}})
 
     def admit(self, node: Node) -> None:
-        """Refuse an expression with a column that is not this frame's.
+        """Refuse an expression that is too deep, or has a column that is not this frame's.
 
         Raises
         ------
         UnknownColumnError
             There is no such column here.
         ExpressionError
-            A column of that name exists and is another one.
+            A column of that name exists and is another one, or the expression is too deep.
         """
+        if node.depth > DEEPEST:
+            raise ExpressionError(
+                f"an expression of {node.depth:,} operations in a row is more than {DEEPEST}: "
+                "write isin([...]) for many values, or several filters for many conditions"
+            )
         if node.op == "column":
             name, home = node.args
             here = self[name]

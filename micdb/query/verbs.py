@@ -93,12 +93,13 @@ class Similar:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Merge:
-    """Join local rows by a key; `columns` are name and kind, `rows` plain values."""
+    """Join local rows by a key; `columns` are name and kind, `rows` plain values, `units` name and unit."""
 
     on: str
     how: str
     columns: tuple[tuple[str, Kind], ...]
     rows: tuple[tuple[Any, ...], ...]
+    units: tuple[tuple[str, str], ...] = ()
 
 
 ROW = "__row"  # hidden column that numbers the rows of a merged table

@@ -127,7 +127,8 @@ def pin(connection: Connection, analysis: str, version: str) -> int:
         .order_by(run.c.uid)
     )
     rows = connection.execute(statement).all()
-    found = [row for row in rows if row.version == version or row.uid.startswith(version)]
+    found = [row for row in rows if row.version == version]  # the uids of all runs may begin alike
+    found = found or [row for row in rows if row.uid.startswith(version)]
     if len(found) == 1:
         return int(found[0].pk)
     if not found:

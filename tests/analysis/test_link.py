@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -193,6 +194,29 @@ def test_json_text_and_html(found):
 def test_wrong_arguments(wrong, message):
     with pytest.raises(UsageError, match=message.replace("?", r"\?")):
         fit_link(planted(0), **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"seed": -1}, "seed is -1; it is a whole number"),
+        ({"seed": "x"}, "seed is 'x'; it is a whole number"),
+        ({"level": "x"}, "level is 'x'; give the coverage wanted"),
+        ({"groups": None}, "groups is None; name columns"),
+        ({"formula": "hardness ~ width | height"}, "has several parts"),
+    ],
+)
+def test_a_wrong_question_is_refused_before_anything_is_read(wrong, message):
+    with pytest.raises(UsageError, match=message):
+        link(None, **({"formula": "hardness ~ width"} | wrong))
+
+
+def test_a_group_named_twice_counts_once(monkeypatch):
+    table = pd.DataFrame({"uid": list("abcdefgh"), "sample": list("stuvwxyz"), "x": range(8), "y": range(8)})
+    monkeypatch.setattr("micdb.analysis.link.read_table", lambda frame, names: table)
+    monkeypatch.setattr("micdb.analysis.link.read_vectors", lambda *_: {})
+    frame = SimpleNamespace(context=None)
+    assert link(frame, "y ~ x", groups=("sample", "sample"), models=["ridge"]).n_groups == 8
 
 
 def test_the_figure_carries_units_scores_and_data(found, tmp_path):

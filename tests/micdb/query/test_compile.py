@@ -68,6 +68,14 @@ def test_conditions_on_atoms_filter_and_survive_a_limit(home, images):
     assert "atoms: 1 aggregates over Parquet parts, 5 images" in im.query("count(atoms) >= 1").explain()
 
 
+def test_a_pin_does_not_answer_with_what_was_fetched_before_it(home, images):
+    older = make.add_run(home, "peaks", version="0", current=False)
+    make.add_part(home, older, "atoms", rows=make.atoms([(images[0], 1, 5)]))
+    im = Frame(home, "images").head(1)
+    pinned = im.assign(n=im.atoms.count()).using("peaks@0").assign(before=im.atoms.count())
+    assert (column(pinned, "n"), column(pinned, "before")) == ([2], [1])
+
+
 def test_atoms_are_rows_too(home, images):
     im = Frame(home, "images")
     assert len(im.explode("atoms")) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from micdb.errors import ExpressionError, UnitError
@@ -39,6 +40,9 @@ def test_what_python_would_drop_raises_and_shows_the_spelling(wrong):
         (lambda: list(NAME), r"frame\[\[\.\.\.\]\]\.to_pandas"),
         (lambda: len(NAME), r"write frame\.count\(\)"),
         (lambda: NAME == None, r"write \.isna\(\)"),  # noqa: E711
+        (lambda: pd.NaT < TAKEN, r"write \.isna\(\)"),
+        (lambda: NAME == "\ud800", "a character that no text here can have"),
+        (lambda: NAME.isin(["a\0b"]), "a character that no text here can have"),
         (lambda: NAME == 3, "name is text and 3 is a number"),
         (lambda: WIDTH == "a", "'a' is no quantity"),
         (lambda: WIDTH == "3", "width is a plain number: write 3 without quotes"),

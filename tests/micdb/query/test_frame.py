@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 
+import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
@@ -17,6 +20,13 @@ from micdb.errors import (
     UsageError,
 )  # fmt: skip
 from micdb.query.frame import Frame
+
+
+def nested(frame: Frame, depth: int) -> Frame:
+    expr = frame.width
+    for _ in range(depth):
+        expr = expr.fillna(1)
+    return frame[expr > 0]
 
 
 def names(frame: Frame) -> list[str]:
@@ -172,11 +182,44 @@ def test_a_wrong_dimension_raises_before_any_sql(im, engine):
         (lambda im: im[im.width], ExpressionError, "width is no condition"),
         (lambda im: im.assign(x=3), ExpressionError, "x must be an expression"),
         (lambda im: im.similar_to("q.tif", k=0), UsageError, "k is 0; it must be at least 1"),
+        (lambda im: im.similar_to("q.tif", k="3"), UsageError, "k is '3'; it must be a whole number"),
+        (lambda im: im.similar_to(None).count(), UsageError, "one searches by a file.*not NoneType"),
+        (lambda im: setattr(im, "width", 1), ExpressionError, r"frame = frame\.assign\(width=\.\.\.\)"),
+        (lambda im: im.head(2.5), UsageError, r"whole numbers, not 2\.5"),
+        (lambda im: im["a":"b"], UsageError, "whole numbers, not 'a'"),
+        (lambda im: im.loc[pd.Series([True, False])], UsageError, "a condition, not Series$"),
+        (lambda im: im.groupby([]), UsageError, "groupby\\(\\) needs a column"),
+        (lambda im: im.groupby("lab").agg({"width": "mean"}), UsageError, "needs named aggregates"),
+        (
+            lambda im: im.query("+".join(["width"] * 400) + " > 0"),
+            ExpressionError,
+            "400 operations|401 operations",
+        ),
+        (lambda im: im.query("(" * 5000 + "width > 0" + ")" * 5000), QuerySyntaxError, "nested too deeply"),
+        (lambda im: im.assign(x=im.width * 10**18).to_pandas(), ExpressionError, "x is larger than a 64-bit"),
+        (
+            lambda im: im.assign(x=im.width * 10**17).groupby("lab").agg(s=("x", "sum")).to_pandas(),
+            ExpressionError,
+            "a sum is larger than a 64-bit",
+        ),
+        (lambda im: nested(im, 150).count(), ExpressionError, "nested too deeply for SQL"),
         (lambda im: im.explode("grains"), UsageError, "no 'grains'; there are defects"),
         (lambda im: im.loc["nobody"], NotFoundError, "0 images have the uid 'nobody'"),
         (lambda im: im.query("a ="), QuerySyntaxError, "position 3"),
         (lambda im: Frame(im.context, "atoms"), UsageError, "no table 'atoms'; there are images"),
         (lambda im: Frame.from_json(im.context, {"base": "images"}), UsageError, "exactly the keys"),
+        *(
+            (
+                lambda im, verb=verb: Frame.from_json(im.context, {"base": "images", "verbs": [verb]}),
+                *expected,
+            )
+            for verb, *expected in [
+                (["sort", "name", True], UsageError, "malformed after 0 verbs"),
+                (["select", [["x"]]], UsageError, "malformed after 0 verbs"),
+                (["explode", "micrograph"], UsageError, "images have no 'micrograph'"),
+                (["slice", 0, "3; drop"], UsageError, "whole numbers"),
+            ]
+        ),
         (
             lambda im: Frame.from_json(im.context, {"base": "images", "verbs": [["drop"]]}),
             UsageError,
@@ -250,3 +293,98 @@ def test_other_tables(im):
     assert values(long[long.property == "hardness"], "value") == [2.0, 4.0, 5.0, 7.0]
     assert Frame(im.context, "defects").count() == 7
     assert values(Frame(im.context, "samples"), "n_images") == [2, 1, 2]
+
+
+def test_names_that_differ_only_in_case_are_two_columns(im):
+    q = im.assign(Name=im.lab, LAB=im.width).head(3)
+    assert names(q[q.Name == "Lab A"]) == ["one", "two"]
+    assert values(im.assign(Lab=im.name).groupby("lab").agg(n=("Lab", "nunique")), "n") == [3, 3]
+    both = im.groupby("lab").agg(Lab=("width", "mean"), LAB=("height", "sum"))
+    assert both.to_pandas().values.tolist() == [["Lab A", 64.0, 192], ["Lab B", 64.0, 192]]
+    local = pd.DataFrame({"lab": ["Lab A"], "LAB": ["else"]})
+    assert values(im.merge(local, on="lab"), "LAB") == ["else", "else", None, None, None, "else"]
+
+
+def test_temperatures_below_zero_can_be_typed(im):
+    q = im.query("anneal_temperature > -196 degC")
+    assert names(q) == ["one", "two", "four", "five"]
+    assert names(im.query(im_mask(q))) == names(q)
+
+
+def im_mask(frame: Frame) -> str:
+    return frame.steps[-1].mask.text()
+
+
+def test_moments_with_a_zone_are_compared_as_moments(im):
+    noon = datetime(2024, 5, 31, 13, 59, tzinfo=timezone(timedelta(hours=2)))  # created at 12:00 UTC
+    assert im[im.created_at > noon].count() == 6
+    assert im.query('created_at > "2024-05-31T14:01:00+02:00"').count() == 0
+    assert im[im.created_at < noon].count() == 0
+
+
+def test_numbers_of_numpy_can_be_written_down(im):
+    q = im.sort_values("name", ascending=np.bool_(False))[np.int64(1) : np.int64(3)]
+    assert names(q) == ["three", "six"]
+    assert Frame.from_json(im.context, json.loads(q.to_pandas().attrs["query"])).count() == 2
+    assert im.head(10**30).count() == 6
+    assert im[im.width < 10**30].count() == 6
+
+
+def test_a_frame_contains_its_columns(im):
+    assert "lab" in im
+    assert "Lab A" not in im
+
+
+@pytest.mark.parametrize(
+    ("values_", "message"),
+    [
+        ([float("inf")], "x holds infinity"),
+        ([1j], "the local table cannot be joined"),
+        ([1, "a"], "the local table cannot be joined"),
+        ([[1]], "x is list"),
+        ([b"1"], "x is binary"),
+        (np.array([2**64 - 1], dtype=np.uint64), "cannot be joined: Integer value 18446744073709551615"),
+        (["a\0b"], "x holds the character NUL"),
+    ],
+)
+def test_a_local_value_without_a_place_in_a_query_is_refused(im, values_, message):
+    local = pd.DataFrame({"lab": ["Lab A", "Lab B"][: len(values_)], "x": values_})
+    with pytest.raises(UsageError, match=message):
+        im.merge(local, on="lab")
+
+
+@pytest.mark.parametrize(
+    ("local", "on", "message"),
+    [
+        ({"lab": ["Lab A"]}, "lab", "joins a DataFrame or a frame, not dict"),
+        (pd.DataFrame({"lab": ["Lab A"]}), ["lab"], "on is .*the name of one column"),
+        (pd.DataFrame({"lab": ["Lab A"], "__row": [1]}), "lab", "'__row' cannot name a column"),
+    ],
+)
+def test_what_cannot_be_joined_is_named(im, local, on, message):
+    with pytest.raises(UsageError, match=message):
+        im.merge(local, on=on)
+
+
+def test_local_times_categories_and_decimals_are_joined(im):
+    local = pd.DataFrame(
+        {
+            "lab": pd.Categorical(["Lab A"]),
+            "day": [pd.Timestamp("2024-05-31T14:00", tz="Europe/Berlin")],
+            "cost": [Decimal("1.5")],
+        }
+    )
+    joined = im.merge(local, on="lab", how="inner").head(1).to_pandas()
+    assert joined[["day", "cost"]].values.tolist() == [["2024-05-31T12:00:00.000000Z", 1.5]]
+
+
+def test_a_joined_frame_keeps_its_units(im):
+    scale = im.assign(scale=im.pixel_size)[["name", "scale"]]
+    joined = im[["uid", "name"]].merge(scale, on="name")
+    assert joined.units == {"scale": "nm"}
+    assert names(joined[joined.scale < "0.3 nm"]) == ["two"]
+    again = Frame.from_json(im.context, json.loads(json.dumps(joined.to_json())))
+    assert again.units == {"scale": "nm"}
+    larger = im.assign(pixel_size=im.pixel_size.to("um"))[["pixel_size"]].query("pixel_size > 1 um")
+    with pytest.raises(UsageError, match="pixel_size is in nm in the frame and in um in the other"):
+        im.merge(larger, on="pixel_size")
