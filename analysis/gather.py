@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from micdb.analysis.design import Vectors
 from micdb.catalog.engine import reading
 from micdb.catalog.tables import micrograph
-from micdb.query import vectors
 from micdb.query.dialect import local
+from micdb.query.search import vectors
 
 if TYPE_CHECKING:
     from micdb.query.context import Context

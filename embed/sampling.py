@@ -34,7 +34,7 @@ def available(shape: tuple[int, int], pixel_size: tuple[float, float], *, smalle
         rung
         for rung in LADDER
         if max(pixel_size) <= rung * UPSAMPLING_TOLERANCE
-        and min(_sizes(shape, (rung / pixel_size[0], rung / pixel_size[1]))) >= smallest
+        and min(resampled(shape, (rung / pixel_size[0], rung / pixel_size[1]))) >= smallest
     ]
 
 
@@ -52,21 +52,37 @@ def resample(image: Floats, factors: tuple[float, float]) -> npt.NDArray[np.floa
     factors
         ``(y, x)``: new pixel size over old one.
     """
-    height, width = _sizes((image.shape[0], image.shape[1]), factors)
+    height, width = resampled((image.shape[0], image.shape[1]), factors)
     if factors == (1.0, 1.0):
         top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
         return np.ascontiguousarray(image[top : top + height, left : left + width], dtype=np.float32)
-    top_edge = (image.shape[0] - height * factors[0]) / 2
-    left_edge = (image.shape[1] - width * factors[1]) / 2
+    top_edge, left_edge = origin((image.shape[0], image.shape[1]), factors)
     box = (left_edge, top_edge, left_edge + width * factors[1], top_edge + height * factors[0])
     # rounding may leave the box a hair outside the image when everything is kept
     limits = (0.0, 0.0, float(image.shape[1]), float(image.shape[0]))
-    box = (*map(max, box[:2], limits[:2]), *map(min, box[2:], limits[2:]))
+    box = (max(box[0], limits[0]), max(box[1], limits[1]), min(box[2], limits[2]), min(box[3], limits[3]))
     picture = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32))
     return np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS, box=box), dtype=np.float32)
 
 
-def _sizes(shape: tuple[int, int], factors: tuple[float, float]) -> tuple[int, int]:
+def origin(shape: tuple[int, int], factors: tuple[float, float]) -> tuple[float, float]:
+    """Return where the field that `resample` keeps begins: ``(y, x)`` of its corner [pixel of the image].
+
+    Parameters
+    ----------
+    shape
+        ``(y, x)`` of the image [pixel].
+    factors
+        ``(y, x)``: new pixel size over old one.
+    """
+    height, width = resampled(shape, factors)
+    if factors == (1.0, 1.0):
+        return float((shape[0] - height) // 2), float((shape[1] - width) // 2)
+    return (shape[0] - height * factors[0]) / 2, (shape[1] - width * factors[1]) / 2
+
+
+def resampled(shape: tuple[int, int], factors: tuple[float, float]) -> tuple[int, int]:
+    """Return the shape ``(y, x)`` [pixel] of what `resample` makes; parameters as for `origin`."""
     height, width = (
         math.floor(size / factor / MULTIPLE + 1e-9) * MULTIPLE
         for size, factor in zip(shape, factors, strict=True)

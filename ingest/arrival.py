@@ -1,23 +1,33 @@
-"""One file on its way in: its scans, their pixels judged and written to staging. No SQL here."""
+"""One file on its way in: its scans, their pixels judged and written to staging. No SQL here.
+
+Pixels pass through once, frame by frame: hashed, judged, compressed, written. So a movie larger than the
+memory comes in like a single image, and a worker process can do all of it (`micdb.ingest.crew`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from micdb.errors import ReadError
+from micdb.ingest.judge import Judge
 from micdb.ingest.sniff import open_scans
-from micdb.provenance import file_hash, pixel_hash
+from micdb.provenance import file_hash
 from micdb.publish import Staged, discard, seal, stage
 from micdb.records import Axis, Quantity, Scan
 from micdb.store import nexus
 from micdb.store.files import object_path
 from micdb.store.thumbnail import thumbnail
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Beat = Callable[[], None]
+Part = dict[str, str | None]  # file_name and sha256 of a further file; not hashed while deferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,117 +39,157 @@ class Image:
     scan
         As the reader gave it.
     pixel_hash
-        Identity of the pixels.
+        Identity of the pixels; None while they are deferred.
     blank
         Whether all pixels are equal: such images carry no identity and are never merged.
     statistics
         ``intensity_min``, ``_max``, ``_mean``, ``_sd`` over finite values; None when there are none.
+    staged
+        The sealed object; None while the pixels are deferred.
     """
 
     scan: Scan
-    pixel_hash: str
-    blank: bool
-    statistics: dict[str, float | None]
+    pixel_hash: str | None = None
+    blank: bool = False
+    statistics: dict[str, float | None] = field(default_factory=dict)
+    staged: Staged | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class State:
+    """Length [byte] and time of change [ns since 1970] of a file."""
+
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> State:
+        """Return the state of a file at this moment."""
+        found = path.stat()
+        return cls(found.st_size, found.st_mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """One file, read and judged.
 
     Parameters
     ----------
-    path, sha256
+    path
         The original file.
+    sha256
+        Of its bytes; None where its pixels are deferred and nothing was hashed.
     state
-        Its length [byte] and time of change [ns] when it was hashed.
+        Length and time of change when it was hashed.
     images
-        Its images, in the file's order.
-    staged
-        Sealed object of each image that needs one, by index.
+        Its images, in the file's order; none where the file was recognised as known.
+    parts
+        Name and sha256 of the further files that were read with it.
+    unpacked
+        Whether it came out of an archive: where it lies now it will not lie tomorrow.
     """
 
     path: Path
-    sha256: str
-    state: tuple[int, int]
-    images: list[Image] = field(default_factory=list)
-    staged: dict[int, Staged] = field(default_factory=dict)
+    sha256: str | None
+    state: State
+    images: tuple[Image, ...] = ()
+    parts: tuple[Part, ...] = ()
+    unpacked: bool = False
+
+    @property
+    def staged(self) -> list[Staged]:
+        """The sealed objects of its images."""
+        return [image.staged for image in self.images if image.staged is not None]
 
 
-def read_arrival(arrival: Arrival) -> None:
-    """Read the images of a file and judge their pixels; nothing is written.
+def prepare(
+    root: Path,
+    path: Path,
+    *,
+    defer: bool = False,
+    unpacked: bool = False,
+    known: Callable[[str], bool] = lambda sha256: False,  # noqa: ARG005
+    beat: Beat = lambda: None,
+) -> Arrival:
+    """Read a file and write its images to staging, durable and hashed, ready to be published.
+
+    Parameters
+    ----------
+    root
+        The database folder.
+    path
+        The file.
+    defer
+        Read the header only: nothing is hashed or staged.
+    unpacked
+        Whether it came out of an archive.
+    known
+        Tells whether a file with those bytes is in the database; then it is not read.
+    beat
+        Called whenever a frame is done: a sign of life.
 
     Raises
     ------
     ReadError
-        The file, or the pixels of one of its images, cannot be read: then nothing of it comes in.
+        The file, or the pixels of one of its images, cannot be read, or it changed meanwhile: then
+        nothing of it is staged.
     """
-    for scan in open_scans(arrival.path):
-        pixels = scan.pixels.read()
-        statistics = intensity_statistics(pixels)
-        low, high = statistics["intensity_min"], statistics["intensity_max"]
-        arrival.images.append(Image(scan, pixel_hash(pixels), low == high, statistics))
-
-
-def write_objects(root: Path, arrival: Arrival, indices: Iterable[int]) -> None:
-    """Write images to staging, durable and hashed, ready to be published; all of them or none.
-
-    Raises
-    ------
-    ReadError
-        The file changed since it was hashed: what was read may be of neither version.
-    """
-    arrival.staged.clear()
+    state, sha256 = _identify(path, defer=defer)
+    if sha256 is not None and known(sha256):
+        return Arrival(path, sha256, state, unpacked=unpacked)
+    scans = open_scans(path)
+    beat()
+    parts = [Path(part) for part in dict.fromkeys(part for scan in scans for part in scan.source.parts)]
+    if sha256 is None:
+        names: tuple[Part, ...] = tuple({"file_name": part.name, "sha256": None} for part in parts)
+        return Arrival(path, None, state, tuple(Image(scan) for scan in scans), names, unpacked)
+    before = [State.of(part) for part in parts]
     with ExitStack() as unfinished:
-        for index in indices:
-            path = stage(root, ".nxs")
-            unfinished.callback(discard, root, [path])
-            scan = arrival.images[index].scan
-            pixels = scan.pixels.read()
-            picture = thumbnail(pixels, colour=scan.colour)
-            nexus.write_micrograph(path, scan, pixels, thumbnail=picture, source_sha256=arrival.sha256)
-            arrival.staged[index] = seal(path, object_path)
-        if _state(arrival.path) != arrival.state:
+        images = []
+        for scan in scans:
+            image = _stage(root, scan, sha256, beat, unfinished)
+            images.append(image)
+        hashes: tuple[Part, ...] = tuple(
+            {"file_name": part.name, "sha256": file_hash(part)} for part in parts
+        )
+        if [State.of(file) for file in (path, *parts)] != [state, *before]:
             raise ReadError(
-                arrival.path, "the file changed while it was being read; ingest it again when it is finished"
+                path, "the file changed while it was being read; ingest it again when it is finished"
             )
         unfinished.pop_all()
+    return Arrival(path, sha256, state, tuple(images), hashes, unpacked)
 
 
-def open_arrival(path: Path) -> Arrival:
-    """Return a file by its hash, its images not yet read.
+def _stage(root: Path, scan: Scan, sha256: str, beat: Beat, unfinished: ExitStack) -> Image:
+    path = stage(root, ".nxs")
+    unfinished.callback(discard, root, [path])
+    judge = Judge(scan.pixels.shape, scan.pixels.dtype)
+    frames = scan.pixels.frames(colour=scan.colour)
+    first = next(frames)
+    picture = thumbnail(first, colour=scan.colour)
 
-    Raises
-    ------
-    ReadError
-        It cannot be opened, or is no regular file.
-    """
+    def seen() -> Iterator[np.ndarray]:
+        for frame in itertools.chain([first], frames):
+            judge.see(frame)
+            beat()
+            yield frame
+
+    nexus.write_micrograph(path, scan, seen(), thumbnail=picture, source_sha256=sha256)
+    return Image(scan, judge.pixel_hash, judge.blank, judge.statistics, seal(path, object_path))
+
+
+def _identify(path: Path, *, defer: bool) -> tuple[State, str | None]:
+    """Return a file's state and hash, or say why it is none that can be read."""
     try:
         if not path.is_file():
             raise ReadError(path, "this is no regular file, or a link that leads nowhere")
         str(path.resolve()).encode()
-        state = _state(path)
-        return Arrival(path, file_hash(path), state)
+        state = State.of(path)
+        return state, None if defer else file_hash(path)
     except UnicodeEncodeError as error:  # SQLite and JSON take text only
         raise ReadError(path, "the name of the file or of its folder is not UTF-8 text; rename it") from error
     except OSError as error:
         raise ReadError(path, f"the file cannot be opened: {error.strerror or error}") from error
-
-
-def _state(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
-
-
-def intensity_statistics(pixels: np.ndarray) -> dict[str, float | None]:
-    """Return minimum, maximum, mean and standard deviation over finite values; magnitudes if complex."""
-    values = np.abs(pixels) if np.iscomplexobj(pixels) else pixels
-    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.reshape(-1)
-    names = ("intensity_min", "intensity_max", "intensity_mean", "intensity_sd")
-    if finite.size == 0:
-        return dict.fromkeys(names)
-    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit a float64 is unknown
-        numbers = (finite.min(), finite.max(), finite.mean(dtype=np.float64), finite.std(dtype=np.float64))
-    return {name: _finite(float(number)) for name, number in zip(names, numbers, strict=True)}
 
 
 def geometry(scan: Scan) -> dict[str, Any]:
@@ -197,7 +247,3 @@ def setting_json(quantity: Quantity) -> dict[str, Any]:
         "origin": quantity.origin,
         "raw": quantity.raw,
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -58,8 +58,19 @@ class Block:
         array = np.flip(stored.reshape(self.shape), self.flip)
         return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
+    def load_frame(self, number: int) -> np.ndarray:
+        """Return one ``(y, x)`` plane of the flattened leading axes; `flip` must not touch those."""
+        import numpy as np
+
+        plane = self.shape[-2:]
+        leading = len(self.shape) - 2
+        size = math.prod(plane) * np.dtype(self.dtype).itemsize
+        flip = tuple(axis - leading for axis in self.flip)
+        return Block(self.path, self.offset + number * size, plane, self.dtype, flip).load()
+
     def pixels(self) -> Pixels:
         """Return the array as unread `Pixels`."""
         import numpy as np
 
-        return Pixels(self.shape, np.dtype(self.dtype).name, self.load)
+        load_frame = self.load_frame if len(self.shape) > 2 else None
+        return Pixels(self.shape, np.dtype(self.dtype).name, self.load, load_frame)

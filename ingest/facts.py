@@ -140,7 +140,7 @@ def _assign(
     connection: Connection, images: Sequence[int], facts: Mapping[str, int | None], notes: list[str]
 ) -> None:
     """Fill unknown owners of images; an owner that is known is never replaced."""
-    for image in images:
+    for image in images if any(value is not None for value in facts.values()) else ():
         query = sa.select(m.name, m.lab_pk, m.sample_pk, m.instrument_pk).where(m.pk == image)
         held = connection.execute(query).mappings().one()
         new = {name: value for name, value in facts.items() if value is not None and held[name] is None}

@@ -160,7 +160,10 @@ _NUMERIC_DATE = re.compile(r"(\d{1,2})([/.\-])(\d{1,2})\2(\d{4})(?:[ ,T]+(.*))?$
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?\s*([AaPp])?\.?\s*(?:[Mm]\.?)?$")
 
 
-_YEAR_FIRST = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y/%m/%d %H:%M:%S", "%Y-%m-%d", "%Y/%m/%d")
+_YEAR_FIRST = (
+    "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y/%m/%d %H:%M:%S", "%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d",
+    "%Y/%m/%d",
+)  # fmt: skip
 
 
 def locale_time(written: str) -> str | None:
@@ -211,7 +214,7 @@ def flatten(tree: Mapping[str, Any], *, separator: str = ".") -> dict[str, Any]:
     pending: list[tuple[str, Any]] = [("", tree)]
     while pending:
         path, value = pending.pop()
-        if isinstance(value, Mapping):
+        if isinstance(value, dict | Mapping):  # dict first: asking for the abstract class is dear
             children = [(str(key), child) for key, child in value.items()]
         elif isinstance(value, list):
             children = [(str(number), child) for number, child in enumerate(value)]
@@ -230,6 +233,8 @@ def plain(value: Any, *, depth: int = 0) -> Any:
     """
     if depth > DEPTH_LIMIT:
         return f"<nested deeper than {DEPTH_LIMIT}>"
+    if type(value) is str:  # by far the most frequent
+        return _clean(value)
     if isinstance(value, Mapping):
         return {_clean(str(key)): plain(child, depth=depth + 1) for key, child in value.items()}
     if isinstance(value, Enum):
@@ -269,6 +274,8 @@ def _decoded(value: bytes) -> str:
 
 
 def _clean(value: str) -> str:
+    if value.isascii() and "\x00" not in value:
+        return value
     # HDF5 strings end at NUL, and lone surrogates cannot be written as UTF-8.
     return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from micdb.records import Scan
 from micdb.registry import Registry
 
 HEAD = 4096  # [byte] handed to every reader's `sniff`
+
+
+class Format(NamedTuple):
+    """One format that a reader knows, a row of ``micdb formats``.
+
+    Parameters
+    ----------
+    name
+        What `micdb.records.Source.format` says: ``dm3``, ``tif_zeiss``.
+    title
+        Name and maker, for people.
+    extensions
+        Usual file extensions, lower case with dot: a hint, never proof.
+    tested
+        Whether a file that an instrument or its maker's program wrote was read here and compared with an
+        independent reader; False where only files of our own making were.
+    """
+
+    name: str
+    title: str
+    extensions: tuple[str, ...]
+    tested: bool = False
 
 
 class Reader(ABC):
@@ -22,10 +44,15 @@ class Reader(ABC):
 
     #: Registered name, also written into every `Source`.
     name: ClassVar[str]
-    #: Usual file extensions, lower case with dot: a hint in messages, never proof.
-    extensions: ClassVar[tuple[str, ...]]
+    #: Every format it knows; the `Source.format` of each scan is one of their names.
+    formats: ClassVar[tuple[Format, ...]]
     #: Extra of micdb that must be installed for `read`, or None.
     extra: ClassVar[str | None] = None
+
+    @classmethod
+    def extensions(cls) -> tuple[str, ...]:
+        """Return the usual extensions of all its formats, sorted."""
+        return tuple(sorted({extension for known in cls.formats for extension in known.extensions}))
 
     @classmethod
     @abstractmethod

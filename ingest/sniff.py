@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from micdb.errors import (
     ContractError,
@@ -22,7 +24,9 @@ from micdb.errors import (
     ReadError,
     UnknownFormatError,
 )
+from micdb.ingest import archive
 from micdb.ingest.reader import HEAD, Reader, readers
+from micdb.ingest.texts import fit
 from micdb.records import Scan
 
 if TYPE_CHECKING:
@@ -38,9 +42,27 @@ _COMPANIONS: tuple[tuple[bytes, str, str], ...] = (
     (rb"\A(?:\xff\xfe)?\[\0S\0e\0m\0I\0m\0a\0g\0e\0F\0i\0l\0e\0", "a Hitachi SEM text", "its image"),
     (rb"\A\s*\[MAIN\]", "a TESCAN image header", "its image"),
     (rb"\AHDR,\s", "a Merlin detector header", "its .mib"),
-    (rb"\AONTMATRX0101ATEM", "an Omicron MATRIX parameter file", "its data files"),
     (rb"\A\s*T\s*=\s*SerialEM", "a SerialEM .mdoc text", "its .mrc"),
     (rb"\AServer Software Version\s+=", "a Direct Electron info text", "its .mrc"),
+)  # fmt: skip
+
+_CONVERT = "convert it to .gwy with Gwyddion"
+# First bytes of formats that no reader here reads -> what they are, and what to do. After Gwyddion's table of
+# signatures; only what cannot be anything else.
+_UNREAD: tuple[tuple[bytes, str, str], ...] = (
+    (rb"\A\x01\xb0\x93\xff", "an NT-MDT file (.mdt)", _CONVERT),
+    (rb"\A\[DataSet\]\r\n", "a Nanosurf or NanoScan file (.nid, .ezd)", _CONVERT),
+    (
+        rb"(?s)\A(?:\0{4}(?:TP|ER|PH)|[\1\2]\0{3}.{20}(?:T\0P|E\0R|P\0H)\0)",
+        "an Ando AFM movie (.asd)", "export its frames as TIFF",
+    ),
+    (rb"(?s)\A.{8}ARDF", "an Asylum Research data file (.ardf)", "save its images as .ibw"),
+    (rb"\A\[Data ?Version\]\r\nProgram=SPMLab", "an SPMLab file (.flt)", _CONVERT),
+    (rb"\AGwyddion Simple Field 1\.", "a Gwyddion simple field (.gsf)", _CONVERT),
+    (rb"\A;[ \t\r\n;]+Omicron SPM Control\.", "an Omicron SCALA parameter file (.par)", _CONVERT),
+    (rb"\A;ANFATEC Parameterfile", "an Anfatec parameter file", _CONVERT),
+    (rb"\A\x01\0Directory", "a Wyko profiler file (.opd)", _CONVERT),
+    (rb"\AZISRAWFILE", "a Zeiss file (.czi)", "save it as OME-TIFF"),
 )  # fmt: skip
 
 
@@ -77,7 +99,7 @@ def open_scans(path: str | PathLike[str]) -> list[Scan]:
     if not found or found[0].score < 2:
         _refuse_companions(file, head)
     if not found:
-        raise UnknownFormatError(file, _unknown(head, trouble))
+        raise UnknownFormatError(file, _packed(file) or _unknown(head, trouble))
     best = found[0]
     with _guard(file, best.name):
         scans = best.reader().read(file)
@@ -115,16 +137,16 @@ def _ask(file: Path, head: bytes) -> tuple[list[Candidate], list[str]]:
     """Ask every reader; one that fails while looking must not stop the others, and is named in `trouble`."""
     found: list[Candidate] = []
     trouble: list[str] = []
-    for name in readers().names():
-        try:
-            reader = readers().get(name)
-            with _quiet():
+    with quiet():
+        for name in readers().names():
+            try:
+                reader = readers().get(name)
                 score = reader.sniff(file, head)
-        except Exception as error:
-            trouble.append(f"reader {name!r} failed while looking at it ({_sentence(error)})")
-            continue
-        if score > 0:
-            found.append(Candidate(score, name, reader))
+            except Exception as error:
+                trouble.append(f"reader {name!r} failed while looking at it ({_sentence(error)})")
+                continue
+            if score > 0:
+                found.append(Candidate(score, name, reader))
     found.sort(key=lambda candidate: (-candidate.score, candidate.name))
     return found, trouble
 
@@ -135,33 +157,72 @@ def _refuse_companions(file: Path, head: bytes) -> None:
             raise NotAnImageError(file, f"this is {what}, without pixels of its own; open {instead}")
 
 
+def _packed(file: Path) -> str | None:
+    if not archive.is_archive(file):
+        return None
+    count = len(archive.members(file))
+    files = "1 file" if count == 1 else f"{count} files"
+    return f"this is an archive of {files}; ingest it by itself, or unpack it"
+
+
 def _unknown(head: bytes, trouble: list[str]) -> str:
-    shown = head[:8].hex(" ")
-    reason = f"no reader knows this file (it starts with bytes {shown}); installed readers: "
-    return "; ".join([reason + ", ".join(readers().names()), *trouble])
+    shown = f"it starts with bytes {head[:8].hex(' ')}"
+    named = (f"this is {what}; {advice}" for pattern, what, advice in _UNREAD if re.search(pattern, head))
+    installed = ", ".join(readers().names())
+    reason = f"no reader knows this file ({next(named, shown)}); installed readers: {installed}"
+    return "; ".join([reason, *trouble])
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the reading libraries: their warnings and log lines are not for the user's terminal."""
-    loggers = [logging.getLogger(name) for name in _CHATTY]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
+def quiet() -> Iterator[None]:
+    """Silence the reading libraries: their warnings and log lines are not for the user's terminal.
+
+    Inside another `quiet` it costs nothing; whoever reads many files wraps them in one.
+    """
+    with _silence.changing:
+        _silence.depth += 1
+        if _silence.depth == 1:
+            _silence.begin()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        with _silence.changing:
+            _silence.depth -= 1
+            if not _silence.depth:
+                _silence.end()
+
+
+class _Silence:
+    """How loggers and warnings were before the first `quiet` that is not over."""
+
+    def __init__(self) -> None:
+        self.changing, self.depth = Lock(), 0
+        self._levels: list[tuple[logging.Logger, int]] = []
+        self._warnings = warnings.catch_warnings()
+
+    def begin(self) -> None:
+        loggers = [logging.getLogger(name) for name in _CHATTY]
+        self._levels = [(logger, logger.level) for logger in loggers]
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+        warnings.simplefilter("ignore")
+
+    def end(self) -> None:
+        self._warnings.__exit__(None, None, None)
+        for logger, level in self._levels:
             logger.setLevel(level)
+
+
+_silence = _Silence()
 
 
 @contextmanager
 def _guard(file: Path, reader: str) -> Iterator[None]:
     """Let micdb's errors pass and turn everything else into one that names file and reader."""
     try:
-        with _quiet():
+        with quiet():
             yield
     except MissingExtraError as error:
         raise MissingExtraError(f"{file}: {error}") from error
@@ -190,11 +251,14 @@ class _Sealed:
     reader: str
     shape: tuple[int, ...]
     dtype: str
-    load: Callable[..., np.ndarray]
+    load: Callable[..., Any]
 
     def __call__(self, *frame: int) -> np.ndarray:
         with _guard(self.file, self.reader):
-            array = self.load(*frame)
+            array: np.ndarray = self.load(*frame)
+        return self._checked(array)
+
+    def _checked(self, array: np.ndarray) -> np.ndarray:
         if array.shape != self.shape or array.dtype != self.dtype or not array.dtype.isnative:
             raise DamagedFileError(
                 self.file,
@@ -204,6 +268,28 @@ class _Sealed:
         return array
 
 
+@dataclass(frozen=True, slots=True)
+class _SealedStream(_Sealed):
+    """The same for a function that yields `count` frames."""
+
+    count: int = 1
+
+    def __call__(self) -> Iterator[np.ndarray]:  # type: ignore[override]
+        found = 0
+        frames = None
+        while True:
+            with _guard(self.file, self.reader):  # around each step: what the caller does is not ours
+                frames = frames or iter(self.load())
+                frame = next(frames, None)
+            if frame is None:
+                break
+            found += 1
+            yield self._checked(frame)
+        if found != self.count:
+            reason = f"the header promises {self.count} frames, the file holds {found}"
+            raise DamagedFileError(self.file, reason, reader=self.reader)
+
+
 def _sealed(file: Path, reader: str, scan: Scan) -> Scan:
     pixels = scan.pixels
     if tuple(axis.size for axis in scan.axes) != pixels.shape:
@@ -211,9 +297,25 @@ def _sealed(file: Path, reader: str, scan: Scan) -> Scan:
         raise ContractError(f"reader {reader!r} gave axes {named} for pixels of shape {pixels.shape}")
     if 0 in pixels.shape:
         raise DamagedFileError(file, f"an image of {pixels.shape} has no pixels", reader=reader)
-    leading = len(scan.frame_axes)
+    frame = pixels.shape[len(scan.frame_axes) :]
     load = _Sealed(file, reader, pixels.shape, pixels.dtype, pixels.load)
-    load_frame = pixels.load_frame and _Sealed(
-        file, reader, pixels.shape[leading:], pixels.dtype, pixels.load_frame
+    load_frame = pixels.load_frame and _Sealed(file, reader, frame, pixels.dtype, pixels.load_frame)
+    stream = pixels.stream and _SealedStream(
+        file, reader, frame, pixels.dtype, pixels.stream, count=scan.n_frames
     )
-    return replace(scan, pixels=replace(pixels, load=load, load_frame=load_frame))
+    scan = replace(scan, pixels=replace(pixels, load=load, load_frame=load_frame, stream=stream))
+    return fit(_without_impossible_steps(scan))
+
+
+def _without_impossible_steps(scan: Scan) -> Scan:
+    """Return the scan with steps unknown that are no number: a length of 5e-324 over 24 pixels is 0."""
+    wrong = [
+        axis
+        for axis in scan.axes
+        if axis.step == 0 or not (math.isfinite(axis.step or 0.0) and math.isfinite(axis.offset))
+    ]
+    if not wrong:
+        return scan
+    axes = (replace(axis, step=None, offset=0.0, unit=None) if axis in wrong else axis for axis in scan.axes)
+    said = [f"pixel size of {axis.name} unknown: it would be {axis.step} {axis.unit}" for axis in wrong]
+    return replace(scan, axes=tuple(axes), problems=(*scan.problems, *said))

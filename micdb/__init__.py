@@ -12,22 +12,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from micdb.database import Database, init, open, upgrade  # noqa: A004
+    from micdb.database import Database
     from micdb.errors import MicdbError
+    from micdb.ingest.known_formats import formats
+    from micdb.opening import connect, init, open, upgrade  # noqa: A004
     from micdb.query.expr import Expr
     from micdb.query.frame import Frame
+    from micdb.query.motif.motif import Motif
 
 _HOME = {
     "Database": "micdb.database",
     "Expr": "micdb.query.expr",
     "Frame": "micdb.query.frame",
     "MicdbError": "micdb.errors",
-    "init": "micdb.database",
-    "open": "micdb.database",
-    "upgrade": "micdb.database",
+    "Motif": "micdb.query.motif.motif",
+    "connect": "micdb.opening",
+    "formats": "micdb.ingest.known_formats",
+    "init": "micdb.opening",
+    "open": "micdb.opening",
+    "upgrade": "micdb.opening",
 }
 
-__all__ = ["Database", "Expr", "Frame", "MicdbError", "__version__", "init", "open", "upgrade"]
+__all__ = [
+    "Database",
+    "Expr",
+    "Frame",
+    "MicdbError",
+    "Motif",
+    "__version__",
+    "connect",
+    "formats",
+    "init",
+    "open",
+    "upgrade",
+]
 
 
 def __getattr__(name: str) -> Any:

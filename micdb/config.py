@@ -1,4 +1,4 @@
-"""Typed settings from the environment. There is no settings file: arguments and three variables."""
+"""Typed settings from the environment. There is no settings file: arguments and four variables."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ class Config:
     ----------
     database
         ``MICDB_DB``: database the command line uses when ``--db`` is not given.
+    folder
+        ``MICDB_FOLDER``: where the files of a catalog on a server are on this machine, if not where it says.
     workers
         ``MICDB_WORKERS``: processes for populate; 0 means one per processor.
     actor
@@ -23,6 +25,7 @@ class Config:
     """
 
     database: str | None
+    folder: str | None
     workers: int
     actor: str
 
@@ -40,4 +43,4 @@ def load(environ: os._Environ[str] | dict[str, str] | None = None) -> Config:
     if not text.isdecimal():
         raise UsageError(f"MICDB_WORKERS is {text!r}; it must be a whole number, 0 for one per processor")
     actor = env.get("MICDB_ACTOR") or env.get("USER") or env.get("LOGNAME") or "unknown"
-    return Config(env.get("MICDB_DB") or None, int(text), actor)
+    return Config(env.get("MICDB_DB") or None, env.get("MICDB_FOLDER") or None, int(text), actor)

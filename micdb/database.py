@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
@@ -13,98 +13,30 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from micdb import fsck
+from micdb import compact as compacting
+from micdb import fsck, snapshots
 from micdb.analysis.link import link
-from micdb.catalog import schema, tables
-from micdb.catalog.engine import CATALOG, reading, sqlite_engine
-from micdb.errors import ForeignDatabaseError, NotFoundError, UsageError
-from micdb.ingest import pipeline, query_picture
+from micdb.bundle import export as exporting
+from micdb.bundle.image import StoredImage, load_images
+from micdb.catalog import statistics, tables
+from micdb.catalog.engine import place, reading
+from micdb.errors import UsageError
+from micdb.ingest import pipeline, query_picture, watching
 from micdb.ingest.sheet import Sheet, read_map, read_sheet
 from micdb.populate import service
 from micdb.populate.pictures import image_keys, load_pictures
-from micdb.provenance import now
+from micdb.query import saving
 from micdb.query.context import Context
+from micdb.query.display import COUNTED
 from micdb.query.frame import Frame
+from micdb.query.search import indexing
+from micdb.query.tables import Tables
 from micdb.records import Picture
 
-FOLDERS = ("objects", "parts", "indexes", "staging")
 PathText = str | PathLike[str]
 
 
-def init(path: PathText) -> Database:
-    """Make an empty database folder and open it.
-
-    Raises
-    ------
-    UsageError
-        The folder exists and is not empty; nothing in it is touched.
-    """
-    root = Path(path)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        what = "a folder with files in it" if root.is_dir() else "a file"
-        raise UsageError(f"{root} is {what} already; give a new name, or open it with --db {root}")
-    for name in FOLDERS:
-        (root / name).mkdir(parents=True, exist_ok=True)
-    engine = sqlite_engine(root / CATALOG)
-    schema.create(engine)
-    return Database(root, engine)
-
-
-def open(path: PathText) -> Database:  # noqa: A001 - the name users expect
-    """Open a database folder.
-
-    Raises
-    ------
-    NotFoundError
-        There is no such folder; the message is the command that makes one.
-    OldSchemaError, NewSchemaError, ForeignDatabaseError
-        The catalog is not one this micdb may touch.
-    """
-    root = Path(path)
-    catalog = root / CATALOG
-    if not root.exists():
-        raise NotFoundError(f"no database {root}; make one with: micdb init {root}")
-    if not catalog.is_file():
-        raise ForeignDatabaseError(
-            f"{root} is no micdb database: it has no {CATALOG}; make one with: micdb init DIR"
-        )
-    engine = sqlite_engine(catalog)
-    schema.check(engine, name=str(root))
-    return Database(root, engine)
-
-
-def upgrade(path: PathText) -> Path | None:
-    """Bring the catalog of a database folder to this micdb's schema; return the backup, if one was needed.
-
-    Raises
-    ------
-    NotFoundError, NewSchemaError, ForeignDatabaseError
-        As for `open`.
-    """
-    catalog = Path(path) / CATALOG
-    if not catalog.is_file():
-        raise NotFoundError(f"no database {path}; make one with: micdb init {path}")
-    backup = catalog.with_name(f"{CATALOG}.{now()[:19].replace(':', '')}.bak")
-    engine = sqlite_engine(catalog)
-    try:
-        with reading(engine) as connection:  # before anything is copied: can it be read at all?
-            schema.revision(connection)
-        with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        shutil.copy2(catalog, backup)
-        before = schema.upgrade(engine)
-    except Exception:
-        backup.unlink(missing_ok=True)
-        raise
-    finally:
-        engine.dispose()
-    if before == schema.HEAD:
-        backup.unlink()
-        return None
-    return backup
-
-
-class Database:
+class Database(Tables):
     """An open database. Make one with `micdb.init` or `micdb.open`; use it as a context manager or close it.
 
     Parameters
@@ -128,7 +60,9 @@ class Database:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<micdb database {str(self.root)!r}: {self.images.count()} images>"
+        where = str(self.root) if self.engine.dialect.name == "sqlite" else place(self.engine)
+        found = self.images.head(COUNTED + 1).count()
+        return f"<micdb database {where!r}: {found if found <= COUNTED else f'{COUNTED:,}+'} images>"
 
     def close(self) -> None:
         """Let go of the catalog."""
@@ -139,32 +73,7 @@ class Database:
     @property
     def context(self) -> Context:
         """What frames need of the database."""
-        return Context(self.engine, self.root, query_picture.read_picture, link)
-
-    @property
-    def images(self) -> Frame:
-        """One row per image."""
-        return Frame(self.context, "images")
-
-    @property
-    def samples(self) -> Frame:
-        """One row per sample."""
-        return Frame(self.context, "samples")
-
-    @property
-    def properties(self) -> Frame:
-        """One row per property value."""
-        return Frame(self.context, "properties")
-
-    @property
-    def defects(self) -> Frame:
-        """One row per defect of the current runs."""
-        return Frame(self.context, "defects")
-
-    @property
-    def runs(self) -> Frame:
-        """One row per run."""
-        return Frame(self.context, "runs")
+        return Context(self.engine, self.root, query_picture.read_picture, link, load_images)
 
     def pictures(self, of: Frame | Iterable[str]) -> Iterator[Picture]:
         """Yield the pixels of images in order, one at a time, as extractors see them.
@@ -184,6 +93,33 @@ class Database:
         keys = of.pks().tolist() if isinstance(of, Frame) else image_keys(self.engine, list(of))
         return load_pictures(self.engine, self.root, keys)
 
+    def image(self, uid: str) -> StoredImage:
+        """Return one image: its pixels, and itself as an xarray or HyperSpy object.
+
+        Raises
+        ------
+        UsageError
+            No image has that uid.
+        """
+        return next(load_images(self.engine, self.root, image_keys(self.engine, [uid])))
+
+    def load_query(self, source: PathText | Mapping[str, Any]) -> Frame:
+        """Return the frame of a saved query.
+
+        Parameters
+        ----------
+        source
+            A file that ``frame.save`` wrote, or the tree that ``frame.to_json`` gave.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such file.
+        UsageError
+            It holds no query, or speaks of what this database does not have.
+        """
+        return Frame.from_json(self.context, saving.read(source))
+
     def property_names(self, kind: str | None = None) -> list[str]:
         """Return the names of the properties known here, sorted; `kind` is ``number`` or ``text``."""
         names = sa.select(tables.property_def.c.name).order_by(tables.property_def.c.name)
@@ -191,6 +127,40 @@ class Database:
             names = names.where(tables.property_def.c.kind == kind)
         with reading(self.engine) as connection:
             return list(connection.execute(names).scalars())
+
+    # ------------------------------------------------------------------ snapshots
+
+    def snapshot(self, name: str) -> snapshots.Snapshot:
+        """Keep the database as it is now under a name, for papers; see `at`.
+
+        Raises
+        ------
+        UsageError
+            The name is taken, or cannot name a file.
+        """
+        return snapshots.take(self.engine, self.root, name)
+
+    def snapshots(self) -> list[snapshots.Snapshot]:
+        """Return all snapshots, oldest first."""
+        return snapshots.listed(self.engine)
+
+    def drop_snapshot(self, name: str) -> None:
+        """Forget a snapshot; what only it needed may be purged from now on."""
+        snapshots.drop(self.engine, self.root, name)
+
+    def at(self, name: str) -> Database:
+        """Return the database as it was when a snapshot was taken: it answers exactly as it did then.
+
+        It cannot be written to. Close it, or use it as a context manager.
+
+        Raises
+        ------
+        UsageError
+            There is no snapshot of that name.
+        NotFoundError, OldSchemaError
+            Its file is gone, or older than this micdb reads.
+        """
+        return Database(self.root, snapshots.open_snapshot(self.engine, self.root, name))
 
     # ------------------------------------------------------------------ services
 
@@ -201,6 +171,8 @@ class Database:
         lab: str | None = None,
         sheet: PathText | None = None,
         map: PathText | None = None,  # noqa: A002 - the word users know
+        workers: int = 1,
+        defer_pixels: bool = False,
         watch: pipeline.Watcher | None = None,
     ) -> pipeline.Ingested:
         """Bring microscope files in; what is here already is recognised.
@@ -208,11 +180,16 @@ class Database:
         Parameters
         ----------
         paths
-            A file, a folder that is searched, or several of them.
+            A file, a folder that is searched, an archive (.zip, .tar.gz), or several of them.
         lab
             Laboratory they come from.
         sheet, map
             CSV or XLSX with one row per file, and the TOML file that says what its columns mean.
+        workers
+            Processes that read; 0 takes one per processor. One process writes the catalog.
+        defer_pixels
+            Catalogue from the headers only: the images can be queried at once, and their pixels are brought
+            in by `fetch`, or by the same call without this.
         watch
             Called before each file with number, total and path.
 
@@ -224,8 +201,58 @@ class Database:
         several = [paths] if isinstance(paths, str | PathLike) else list(paths)
         folder = Path(several[0]) if several else Path()
         table, own = _read_sheet(sheet, map, folder)
-        delivery = pipeline.Delivery(self.engine, self.root, lab, table, own)
-        return pipeline.ingest(delivery, [Path(path) for path in several], watch=watch)
+        delivery = pipeline.Delivery(
+            self.engine, self.root, lab, table, own, defer=defer_pixels, workers=_worker_count(workers)
+        )
+        done = pipeline.ingest(delivery, [Path(path) for path in several], watch=watch)
+        statistics.refresh(self.engine)
+        return done
+
+    def fetch(
+        self, where: str | Frame | None = None, *, workers: int = 1, watch: pipeline.Watcher | None = None
+    ) -> pipeline.Ingested:
+        """Bring in the pixels of images that were catalogued with ``defer_pixels``.
+
+        Parameters
+        ----------
+        where
+            Only images of a query text or frame; all of a file's images come together.
+        workers, watch
+            As for `ingest`.
+
+        Returns
+        -------
+        Ingested
+            One row per original file; one that is gone is refused, and its image stays deferred.
+        """
+        frame = self.images.query(where) if isinstance(where, str) else where
+        images = None if frame is None else frame.pks().tolist()
+        delivery = pipeline.Delivery(self.engine, self.root, workers=_worker_count(workers))
+        return pipeline.fetch(delivery, images, watch=watch)
+
+    def watch(
+        self,
+        folder: PathText,
+        *,
+        lab: str | None = None,
+        sheet: PathText | None = None,
+        map: PathText | None = None,  # noqa: A002 - the word users know
+        settle: float = 2.0,
+        poll: bool = False,
+        stop: threading.Event | None = None,
+        tell: watching.Teller | None = None,
+    ) -> watching.Watched:
+        """Bring in what is in a folder, and whatever an instrument finishes there, until told to stop.
+
+        `lab`, `sheet` and `map` are those of `ingest`; the sheet is read again when it changes. For the
+        others, for what is returned and what is raised see `micdb.ingest.watching.watch`.
+        """
+        where = Path(folder)
+
+        def make() -> pipeline.Delivery:
+            return pipeline.Delivery(self.engine, self.root, lab, *_read_sheet(sheet, map, where))
+
+        return watching.watch(where, make, settle=settle, poll=poll, stop=stop, tell=tell)
 
     def populate(
         self,
@@ -256,7 +283,7 @@ class Database:
         if where is not None:
             frame = self.images.query(where) if isinstance(where, str) else where
             images = frame.pks().tolist()
-        return service.populate(
+        done = service.populate(
             self.engine,
             self.root,
             name,
@@ -265,12 +292,86 @@ class Database:
             workers=workers,
             watch=watch,
         )
+        statistics.refresh(self.engine)
+        return done
+
+    def export(
+        self,
+        what: str | Frame,
+        folder: PathText,
+        *,
+        as_: str = "ome-tiff",
+        overwrite: bool = False,
+        sample: Mapping[str, Any] | None = None,
+        raw: bool = False,
+        scale_bar: bool = False,
+        watch: exporting.Watcher | None = None,
+    ) -> exporting.Exported:
+        """Write the images of a query to a folder, in a format of other programs; see docs/export.md.
+
+        Parameters
+        ----------
+        what
+            Query text, or a frame of images; for csv any frame.
+        folder
+            Where to; made when there is none.
+        as_
+            ``ome-tiff``, ``nexus``, ``nxem``, ``png``, ``csv`` or ``coco``.
+        overwrite
+            Whether files of the same names may be replaced.
+        sample
+            For nxem: ``is_simulation``, ``atom_types``, ``preparation_date`` where the catalog does not know.
+        raw, scale_bar
+            For png: values exactly as stored; a bar in images of known pixel size.
+        watch
+            Called before each image with number, total and file.
+
+        Raises
+        ------
+        UsageError
+            See `micdb.bundle.export.export`.
+        """
+        frame = self.images.query(what) if isinstance(what, str) else what
+        form = exporting.make_form(as_, sample=sample, raw=raw, scale_bar=scale_bar)
+        return exporting.export(frame, Path(folder), form, overwrite=overwrite, watch=watch)
+
+    def index(
+        self,
+        by: str | None = None,
+        *,
+        kind: str | None = None,
+        recall: float = indexing.RECALL,
+        calibrate: bool = False,
+        watch: indexing.Watcher | None = None,
+    ) -> tuple[indexing.Indexed, ...]:
+        """Make searches by example quick; see `micdb.query.search.indexing.index`."""
+        return indexing.index(self.context, by, kind=kind, recall=recall, calibrate=calibrate, watch=watch)
 
     def fsck(
         self, *, deep: bool = False, repair: bool = False, grace: timedelta = timedelta(days=14)
     ) -> fsck.Report:
         """Prove that catalog and folder agree; see `micdb.fsck.check`."""
         return fsck.check(self.engine, self.root, deep=deep, repair=repair, grace=grace)
+
+    def compact(
+        self,
+        *,
+        budget: compacting.Budget | None = None,
+        purge: bool = False,
+        watch: compacting.Watcher | None = None,
+    ) -> compacting.Compacted:
+        """Make few large files of many small ones; answers stay the same. See `micdb.compact.compact`."""
+        return compacting.compact(self.engine, self.root, budget=budget, purge=purge, watch=watch)
+
+    def unpack(self) -> int:
+        """Make files again of what lies in packs; return how many. See `micdb.compact.unpack.unpack`."""
+        return compacting.unpack(self.engine, self.root)
+
+
+def _worker_count(workers: int) -> int:
+    if workers < 0:
+        raise UsageError(f"workers is {workers}; it must be 0 (one per processor) or more")
+    return workers
 
 
 def _read_sheet(

@@ -26,18 +26,38 @@ def file_hash(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def pixel_hash(array: np.ndarray) -> str:
-    """Return the sha256 of an array's shape, dtype and C-ordered little-endian values.
+class PixelHash:
+    """The sha256 of an array's shape, dtype and C-ordered little-endian values, fed piece by piece.
 
     The same image saved by two programs in two formats has one pixel hash: byte order on disk and
     memory layout do not matter, dtype and shape do.
-    """
-    import numpy as np
 
-    little = array.dtype.newbyteorder("<")
-    digest = hashlib.sha256(f"{array.shape}|{little.str}|".encode())
-    flat = np.ascontiguousarray(array, dtype=little)
-    digest.update(flat.reshape(-1).view(np.uint8).data)
+    Parameters
+    ----------
+    shape, dtype
+        Of the whole array.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self._dtype = dtype.newbyteorder("<")
+        self._digest = hashlib.sha256(f"{shape}|{self._dtype.str}|".encode())
+
+    def update(self, part: np.ndarray) -> None:
+        """Add the next values in C order."""
+        import numpy as np
+
+        flat = np.ascontiguousarray(part, dtype=self._dtype)
+        self._digest.update(flat.reshape(-1).view(np.uint8).data)
+
+    def hexdigest(self) -> str:
+        """Return the hash of everything added, as 64 hexadecimal digits."""
+        return self._digest.hexdigest()
+
+
+def pixel_hash(array: np.ndarray) -> str:
+    """Return the `PixelHash` of a whole array."""
+    digest = PixelHash(array.shape, array.dtype)
+    digest.update(array)
     return digest.hexdigest()
 
 

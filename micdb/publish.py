@@ -6,7 +6,8 @@
     seal                       flushed to the disk, hashed, given its lasting name
     publish  1. transaction    pending rows: the catalog knows the names before they exist
              2. rename         into place, folders flushed
-             3. transaction    rows live, together with the caller's rows: the moment of truth
+             3. transaction    rows live, together with the caller's rows: the moment of truth;
+                               what the caller's rows do not speak of is withdrawn
 
 A crash before 3 leaves staged files, pending rows or files with pending rows; `micdb.fsck` sweeps
 them. Bytes that are live already are kept and the new copy dropped.
@@ -14,15 +15,15 @@ them. Bytes that are live already are kept and the new copy dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Row
 
 from micdb.catalog.engine import writing
 from micdb.catalog.tables import object_
@@ -83,7 +84,7 @@ def publish(
     engine: Engine,
     root: Path,
     staged: Sequence[Staged],
-    commit: Callable[[Connection, dict[str, int]], T],
+    commit: Callable[[Connection, Mapping[str, int]], T],
 ) -> T:
     """Make files live together with the rows that speak of them, or leave both invisible.
 
@@ -96,8 +97,9 @@ def publish(
     staged
         Sealed files; two with the same bytes become one object.
     commit
-        Called in the last transaction with ``{sha256: object.pk}``; writes the caller's rows. An
-        exception from it rolls everything back and removes the files.
+        Called in the last transaction with ``{sha256: object.pk}``; writes the caller's rows. An object
+        becomes live when its key is looked up: one that is never looked up is removed again. An
+        exception rolls everything back and removes all files.
 
     Returns
     -------
@@ -110,22 +112,44 @@ def publish(
         A file that was published a moment ago is gone or of another length.
     """
     files = {one.sha256: one for one in staged}
+    if not files:
+        with writing(engine) as connection:
+            return commit(connection, {})
     claims = claim(root, files)
-    live = False
+    live: set[str] = set()
     try:
         targets = _announce(engine, root, files.values())
         for sha256, target in targets.items():
             if files[sha256].path.exists():
                 move(files[sha256].path, root / target)
         with writing(engine) as connection:
-            keys = {one.sha256: _enliven(connection, root, one) for one in files.values()}
+            keys = _Keys(connection, root, files)
             result = commit(connection, keys)
-        live = True
+        live = set(keys.enlivened)
         return result
     finally:
         discard(root, [*claims, *(one.path for one in staged)])
-        if not live:
-            _withdraw(engine, root, files)
+        if unwanted := files.keys() - live:
+            _withdraw(engine, root, unwanted)
+
+
+class _Keys(Mapping[str, int]):
+    """Keys of objects by hash; looking one up makes it live."""
+
+    def __init__(self, connection: Connection, root: Path, files: Mapping[str, Staged]) -> None:
+        self._connection, self._root, self._files = connection, root, files
+        self.enlivened: dict[str, int] = {}
+
+    def __getitem__(self, sha256: str) -> int:
+        if sha256 not in self.enlivened:
+            self.enlivened[sha256] = _enliven(self._connection, self._root, self._files[sha256])
+        return self.enlivened[sha256]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
 
 
 def _announce(engine: Engine, root: Path, files: Iterable[Staged]) -> dict[str, str]:
@@ -133,38 +157,49 @@ def _announce(engine: Engine, root: Path, files: Iterable[Staged]) -> dict[str, 
     targets = {}
     with writing(engine) as connection:
         for one in files:
-            row = connection.execute(
-                sa.select(object_.c.state, object_.c.path).where(object_.c.sha256 == one.sha256)
-            ).one_or_none()
+            row = connection.execute(sa.select(object_).where(object_.c.sha256 == one.sha256)).one_or_none()
             # A live object that lost its file is healed by the same bytes coming again.
-            if row is not None and row.state == "live" and _is_whole(root / row.path, one.size):
+            if row is not None and row.state != "pending" and _is_whole(connection, root, row, one.size):
+                _keep(connection, one.sha256)
                 continue
             targets[one.sha256] = row.path if row is not None and row.state != "quarantined" else one.target
             _write_pending(connection, one, state=row.state if row else None, path=targets[one.sha256])
     return targets
 
 
+def _keep(connection: Connection, sha256: str) -> None:
+    """Put off the end of an object out of use: it is about to be used again, and others may need it still."""
+    connection.execute(
+        sa.update(object_)
+        .where(object_.c.sha256 == sha256, object_.c.state == "quarantined")
+        .values(expires_at=later(now(), GRACE))
+    )
+
+
 def _write_pending(connection: Connection, one: Staged, *, state: str | None, path: str) -> None:
     if state == "live":
         return
     moment = now()
-    values = {"state": "pending", "path": path, "created_at": moment, "expires_at": _later(moment, GRACE)}
+    values = {"state": "pending", "path": path, "created_at": moment, "expires_at": later(moment, GRACE)}
     if state is None:
         row = {"sha256": one.sha256, "size": one.size, "media_type": one.media_type, **values}
         connection.execute(sa.insert(object_).values(row))
     else:
-        connection.execute(sa.update(object_).where(object_.c.sha256 == one.sha256).values(values))
+        again = sa.update(object_).where(object_.c.sha256 == one.sha256)
+        connection.execute(again.values(pack_pk=None, pack_offset=None, **values))
 
 
 def _enliven(connection: Connection, root: Path, one: Staged) -> int:
     row = connection.execute(
         sa.update(object_)
-        .where(object_.c.sha256 == one.sha256, object_.c.state.in_(("pending", "live")))
+        .where(object_.c.sha256 == one.sha256)
         .values(state="live", expires_at=None)
-        .returning(object_.c.pk, object_.c.path)
+        .returning(object_.c.pk, object_.c.path, object_.c.pack_pk, object_.c.pack_offset)
     ).one_or_none()
     # Looked at inside the transaction: whoever removes pending files does so inside one as well.
-    if row is None or not _is_whole(root / row.path, one.size):
+    if row is not None and row.pack_pk is not None and not _is_whole(connection, root, row, one.size):
+        row = _unpack(connection, row.pk)
+    if row is None or not _is_whole(connection, root, row, one.size):
         raise StoreError(
             f"{root / (row.path if row else one.target)} vanished while it was being published; "
             "nothing was committed, run the same command again"
@@ -187,10 +222,28 @@ def _withdraw(engine: Engine, root: Path, hashes: Iterable[str]) -> None:
                 (root / path).unlink(missing_ok=True)
 
 
-def _is_whole(path: Path, size: int) -> bool:
+def _unpack(connection: Connection, pk: int) -> Row[Any]:
+    """Take an object out of a pack that lost it: from now on it is the file its path names."""
+    o = object_.c
+    loose = sa.update(object_).where(o.pk == pk).values(pack_pk=None, pack_offset=None)
+    return connection.execute(loose.returning(o.pk, o.path, o.pack_pk, o.pack_offset)).one()
+
+
+def _is_whole(connection: Connection, root: Path, row: Row[Any], size: int) -> bool:
+    """Return whether the file of an object has its length, or the pack that holds it the pack's."""
+    if row.pack_pk is None:
+        return _has_size(root / row.path, size)
+    pack = connection.execute(
+        sa.select(object_.c.path, object_.c.size).where(object_.c.pk == row.pack_pk)
+    ).one()
+    return bool(row.pack_offset + size <= pack.size) and _has_size(root / pack.path, pack.size)
+
+
+def _has_size(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
 
 
-def _later(moment: str, span: timedelta) -> str:
-    later = datetime.fromisoformat(moment).astimezone(UTC) + span
-    return later.isoformat(timespec="microseconds").replace("+00:00", "Z")
+def later(moment: str, span: timedelta) -> str:
+    """Return the moment `span` after another, in ISO 8601."""
+    moved = datetime.fromisoformat(moment).astimezone(UTC) + span
+    return moved.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +24,8 @@ SETTINGS: dict[str, str | None] = {
     "dwell_time": "s",
     "exposure_time": "s",
     "beam_current": "A",
+    "emission_current": "A",
+    "spot_size": None,
     "camera_length": "mm",
     "defocus": "nm",
     "convergence_angle": "mrad",
@@ -129,17 +132,37 @@ class Pixels:
     load
         Returns the whole array with exactly that shape and dtype.
     load_frame
-        Returns frame `i` of the flattened leading axes, for stacks too big for memory.
+        Returns frame `i` of the flattened leading axes (C order): every stack that may be too big for
+        memory has one.
+    stream
+        Yields every frame of the flattened leading axes in order, in one pass over the file, few of them
+        in memory at a time: for files where opening or seeking anew for each frame is dear (video,
+        thousands of TIFF pages). None where `load_frame` is as cheap.
     """
 
     shape: tuple[int, ...]
     dtype: str
     load: Callable[[], np.ndarray]
     load_frame: Callable[[int], np.ndarray] | None = None
+    stream: Callable[[], Iterator[np.ndarray]] | None = None
 
     def read(self) -> np.ndarray:
         """Return the whole array."""
         return self.load()
+
+    def frames(self, *, colour: bool = False) -> Iterator[np.ndarray]:
+        """Yield every ``(y, x)`` frame (``(y, x, 3 or 4)`` if `colour`) in order, few in memory at a time.
+
+        An array without `stream` and `load_frame` is read whole.
+        """
+        leading = self.shape[: -3 if colour else -2]
+        if self.stream is not None:
+            yield from self.stream()
+        elif self.load_frame is not None and leading:
+            for number in range(math.prod(leading)):
+                yield self.load_frame(number)
+        else:
+            yield from self.load().reshape(-1, *self.shape[len(leading) :])
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +191,37 @@ class Source:
     parts: tuple[str, ...] = ()
 
 
+class OnAxes:
+    """What follows from the axes of an image: its frames and its colour."""
+
+    __slots__ = ()
+    axes: tuple[Axis, ...]
+
+    def axis(self, name: str) -> Axis:
+        """Return the axis of that name; raises `KeyError` when there is none."""
+        for axis in self.axes:
+            if axis.name == name:
+                return axis
+        raise KeyError(name)
+
+    @property
+    def colour(self) -> bool:
+        """Whether the last axis holds colour samples."""
+        return self.axes[-1].name == "colour"
+
+    @property
+    def frame_axes(self) -> tuple[Axis, ...]:
+        """The leading axes, before ``y``."""
+        return self.axes[: len(self.axes) - (3 if self.colour else 2)]
+
+    @property
+    def n_frames(self) -> int:
+        """Number of images along all leading axes."""
+        return math.prod(axis.size for axis in self.frame_axes)
+
+
 @dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(OnAxes):
     """One image of one channel, with its axes and what the file says of it.
 
     Parameters
@@ -212,31 +264,6 @@ class Scan:
     settings: Mapping[str, Quantity] = field(default_factory=dict)
     original: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
-
-    def axis(self, name: str) -> Axis:
-        """Return the axis of that name; raises `KeyError` when there is none."""
-        for axis in self.axes:
-            if axis.name == name:
-                return axis
-        raise KeyError(name)
-
-    @property
-    def colour(self) -> bool:
-        """Whether the last axis holds colour samples."""
-        return self.axes[-1].name == "colour"
-
-    @property
-    def frame_axes(self) -> tuple[Axis, ...]:
-        """The leading axes, before ``y``."""
-        return self.axes[: len(self.axes) - (3 if self.colour else 2)]
-
-    @property
-    def n_frames(self) -> int:
-        """Number of images along all leading axes."""
-        count = 1
-        for axis in self.frame_axes:
-            count *= axis.size
-        return count
 
 
 @dataclass(frozen=True, slots=True)

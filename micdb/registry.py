@@ -30,16 +30,17 @@ class Registry(Generic[T]):
 
     @cached_property
     def _entries(self) -> dict[str, EntryPoint]:
-        found: dict[str, EntryPoint] = {}
-        for entry in entry_points(group=self.group):
-            holder = found.get(entry.name)
-            if holder is not None and holder.value != entry.value:
-                raise RegistryError(
-                    f"{self.group}: the name {entry.name!r} is held by {holder.value} and claimed by "
-                    f"{entry.value}; uninstall one of the two packages"
-                )
-            found[entry.name] = entry
-        return found
+        return {entry.name: entry for entry in entry_points(group=self.group)}
+
+    def _entry(self, name: str) -> EntryPoint:
+        """Return the one entry point of that name; two packages that claim it stop nobody but it."""
+        values = sorted({entry.value for entry in entry_points(group=self.group, name=name)})
+        if len(values) > 1:
+            raise RegistryError(
+                f"{self.group}: the name {name!r} is claimed by {' and by '.join(values)}; "
+                "uninstall one of the two packages"
+            )
+        return self._entries[name]
 
     def register(self, plugin: type[T], *, name: str) -> type[T]:
         """Add a plug-in by hand, for notebooks and tests; a taken name is an error."""
@@ -66,7 +67,7 @@ class Registry(Generic[T]):
         if name not in self._loaded:
             if name not in self._entries:
                 raise RegistryError(f"no {self.group} plug-in {name!r}{suggestion(name, self.names())}")
-            self._loaded[name] = self._checked(name, self._entries[name].load())
+            self._loaded[name] = self._checked(name, self._entry(name).load())
         return self._loaded[name]
 
     def __iter__(self) -> Iterator[tuple[str, type[T]]]:

@@ -91,12 +91,23 @@ def _pint_unit(unit: str, shown: str) -> Any:
         ) from error
 
 
+def quantity(value: float, unit: str) -> Any:
+    """Return a number with its unit as a ``pint.Quantity``; all of them are of one registry."""
+    return _registry().Quantity(value, _pint_unit(_spelled(unit), unit))
+
+
 def known(text: str | None) -> str | None:
     """Return `normalise(text)`, or None when the spelling is unknown: for files, where nothing is guessed."""
     try:
         return normalise(text)
     except UnitError:
         return None
+
+
+@lru_cache(maxsize=4096)
+def of_axis(text: str | None) -> str | None:
+    """Return `known(text)`, but angstrom for ``A``: no axis of an image is in ampere."""
+    return "angstrom" if text is not None and text.strip() == "A" else known(text)
 
 
 def dimension(unit: str | None) -> str:
@@ -126,9 +137,22 @@ def convert(value: float, unit: str | None, to: str | None) -> float:
             f"cannot compare {unit or 'a plain number'} {_named(unit)} "
             f"with {to or 'a plain number'} {_named(to)}"
         )
-    source = _registry().Quantity(float(value), _pint_unit(_spelled(unit or ""), str(unit)))
+    factor = _factor(unit, to)
+    number = _converted(value, unit, to) if factor is None else value * factor
     # 0.5 um is 499.99999999999994 nm in binary arithmetic; 15 digits are what a decimal number keeps.
-    return float(f"{source.to(_pint_unit(_spelled(to or ''), str(to))).magnitude:.15g}")
+    return float(f"{number:.15g}")
+
+
+def _converted(value: float, unit: str | None, to: str | None) -> float:
+    source = _registry().Quantity(float(value), _pint_unit(_spelled(unit or ""), str(unit)))
+    return float(source.to(_pint_unit(_spelled(to or ""), str(to))).magnitude)
+
+
+@lru_cache(maxsize=4096)
+def _factor(unit: str | None, to: str | None) -> float | None:
+    """Return what to multiply by; None where one of the units has a zero of its own, as degC."""
+    zero = _converted(0.0, unit, to)
+    return _converted(1.0, unit, to) if zero == 0 else None
 
 
 def parse(text: str | float) -> Value:

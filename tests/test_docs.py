@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language, text=README):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,9 @@ def test_the_readme_runs(folder):
     run = subprocess.run([sys.executable, "-c", python], cwd=folder, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "GPa" in run.stdout
+    page = "".join(blocks("python", (ROOT / "docs" / "query.md").read_text()))  # on the same database
+    run = subprocess.run([sys.executable, "-c", page], cwd=folder, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
 
 
 def test_the_map_in_the_readme_is_a_map(tmp_path):

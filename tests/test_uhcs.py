@@ -76,8 +76,14 @@ def names(rows):
     return {path.rpartition("/")[2] for path in rows["file"]}
 
 
-def test_queries_by_class_treatment_and_scale_equal_pandas(db, labels):
-    at = labels
+def test_424_real_micrographs(db, labels):
+    """One test, since bringing them in takes longer than all questions: no other process does it again."""
+    queries_by_class_treatment_and_scale_equal_pandas(db, labels)
+    neighbours_from_other_specimens(db)
+    the_link_says_what_it_is_worth(db)
+
+
+def queries_by_class_treatment_and_scale_equal_pandas(db, at):
     assert ask(db, 'primary_microconstituent == "pearlite"') == names(
         at[at.primary_microconstituent == "pearlite"]
     )
@@ -124,7 +130,7 @@ def local_binary_patterns(db, frame):
     return np.array(rows)
 
 
-def test_neighbours_from_other_specimens(db):
+def neighbours_from_other_specimens(db):
     columns = ["uid", "sample", "primary_microconstituent"]
     frame = db.images[columns].to_pandas()
     classes = frame["primary_microconstituent"].to_numpy(str)
@@ -139,7 +145,7 @@ def test_neighbours_from_other_specimens(db):
     assert texture > chance
 
 
-def test_the_link_says_what_it_is_worth(db):
+def the_link_says_what_it_is_worth(db):
     fit = db.images.link('anneal_temperature ~ embedding("texture")', groups=("sample",))
     print("\n" + repr(fit))
     table = fit.table.set_index("model")

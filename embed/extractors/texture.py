@@ -86,12 +86,7 @@ class Texture(Extractor):
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
-        wanted = self.parameters["nm_per_pixel"]
-        if wanted is not None and (isinstance(wanted, bool) or wanted not in LADDER):
-            raise UsageError(
-                f"texture: parameter nm_per_pixel is {wanted!r}; expected a power of two from "
-                f"{LADDER[0]:g} to {LADDER[-1]:g}, for example {_nearest(wanted):g}, or None for all scales"
-            )
+        check_rung(self.parameters["nm_per_pixel"], self.card.name)
 
     @property
     def spaces(self) -> tuple[Space, ...]:
@@ -153,6 +148,21 @@ class Texture(Extractor):
             pitch = f"{pixel_size[1]:g} x {pixel_size[0]:g} nm"
             return f"{size} of {pitch} cannot give {TILE} pixels {wanted} without upsampling"
         return [*chosen, None] if None in self._scales else [*chosen]
+
+
+def check_rung(wanted: object, extractor: str) -> None:
+    """Refuse a parameter ``nm_per_pixel`` that is neither None nor a scale of the ladder.
+
+    Raises
+    ------
+    UsageError
+        With the nearest one that is.
+    """
+    if wanted is not None and (isinstance(wanted, bool) or wanted not in LADDER):
+        raise UsageError(
+            f"{extractor}: parameter nm_per_pixel is {wanted!r}; expected a power of two from "
+            f"{LADDER[0]:g} to {LADDER[-1]:g}, for example {_nearest(wanted):g}, or None for all scales"
+        )
 
 
 def _nearest(wanted: object) -> float:

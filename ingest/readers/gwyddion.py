@@ -1,4 +1,4 @@
-"""Gwyddion native files (.gwy): every data channel one image.
+"""Gwyddion native files (.gwy): every data channel one image, every volume in space or time one stack.
 
 Layout after "Gwyddion Native File" of the Gwyddion user guide: an object is its type name, its size and its
 components; a component is a name, a type letter and a value, all little-endian. Version 1 wrote the magic
@@ -9,11 +9,13 @@ units; where version 1 says ``nm`` it means what the program showed, not what th
 
 from __future__ import annotations
 
+import math
 import mmap
 import re
 import struct
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +23,7 @@ from micdb import units
 from micdb.errors import DamagedFileError, NotAnImageError
 from micdb.ingest.block import Block
 from micdb.ingest.metadata import DEPTH_LIMIT, Key, apply, locale_time, measure, plain, text
-from micdb.ingest.reader import Reader
+from micdb.ingest.reader import Format, Reader
 from micdb.ingest.readers.igor import IMAGING_MODES
 from micdb.provenance import package_version
 from micdb.records import Axis, Scan, Source
@@ -33,14 +35,16 @@ _ARRAYS = {"C": "<i1", "I": "<i4", "Q": "<i8", "D": "<f8", "F": "<f4"}
 # GLib type numbers of version 1 -> letters: char, boolean, int, int64, double, string, object
 _GLIB_TYPES = {12: "c", 20: "b", 24: "i", 40: "q", 60: "d", 64: "s", 80: "o"}
 
-_FIELD = re.compile(r"/(\d+)/data")
+# Key of an image or volume, and its type. Other programs than Gwyddion leave the first slash out.
+_KINDS = ((re.compile(r"/?(\d+)/data"), "GwyDataField"), (re.compile(r"/?brick/(\d+)"), "GwyBrick"))
+_TEXT_LIMIT = 1 << 20  # [byte] longer texts are cut: no metadata, and maybe as large as the file
 
 # A unit with a prefix. Gwyddion drops the prefix when it loads a file.
 _PREFIXED = re.compile(r"(?:[fpnumkMG])(m|V|A|Hz|N|Pa|s|W|F)")
 
 # What a file may hold besides images -> in words.
 _OTHERS = {
-    "GwyGraphModel": "graph", "GwySpectra": "set of spectra", "GwyBrick": "volume",
+    "GwyGraphModel": "graph", "GwySpectra": "set of spectra", "GwyBrick": "volume of spectra",
     "GwySurface": "point cloud", "GwyLawn": "curve map",
 }  # fmt: skip
 
@@ -54,7 +58,12 @@ def _current(value: object) -> str | None:
 # the key itself names the unit.
 _KEYS = (
     Key("Bias", "bias"),
+    Key("Bias::Bias (V)", "bias", "V"),
+    Key("Control::Topography Bias", "bias"),
+    Key("EEPA:GapVoltageControl.Voltage [Volt]", "bias", "V"),
     Key("Z controller Setpoint", "setpoint_current", None, _current),
+    Key("Control::Set Point", "setpoint_current", None, _current),
+    Key("EEPA:Regulator.Setpoint_1 [Ampere]", "setpoint_current", "A"),
     Key("Scan::speed forw. (m/s)", "scan_speed", "m/s"),
     Key("MicroscopeModel", "instrument"),
     Key("Comment", "comment"),
@@ -63,10 +72,10 @@ _KEYS = (
 
 
 class Gwyddion(Reader):
-    """Data channels of Gwyddion files, version 1 and 2; graphs, spectra and volumes are left out."""
+    """Data channels of Gwyddion files, version 1 and 2, and volumes; graphs and spectra are left out."""
 
     name = "gwyddion"
-    extensions = (".gwy",)
+    formats = (Format("gwy", "Gwyddion container", (".gwy",), tested=True),)
 
     @classmethod
     def sniff(cls, path: Path, head: bytes) -> int:  # noqa: ARG003 (the head is enough)
@@ -76,17 +85,18 @@ class Gwyddion(Reader):
         return 3 if head[4:].startswith(b"GwyContainer\0") else 2
 
     def read(self, path: Path) -> list[Scan]:
-        """Return one scan per data channel; see `Reader.read`."""
+        """Return one scan per data channel, then one per volume; see `Reader.read`."""
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as file:
             tree = _Parser(path, file).parse()
-        found = sorted((int(match[1]), key) for key in tree.parts if (match := _FIELD.fullmatch(key)))
-        fields = [(number, tree.parts[key]) for number, key in found]
-        channels = [
-            (n, field) for n, field in fields if isinstance(field, _Object) and field.type == "GwyDataField"
+        found = [
+            _Channel(number, key, item)
+            for pattern, kind in _KINDS
+            for number, key, item in _numbered(tree, pattern, kind)
+            if kind != "GwyBrick" or _in_space_or_time(item)
         ]
-        if not channels:
+        if not found:
             raise NotAnImageError(path, f"the file holds no image, but {_contents(tree)}", reader=self.name)
-        return [_scan(path, tree, channel, index) for index, channel in enumerate(channels)]
+        return [_scan(path, tree, channel, index) for index, channel in enumerate(found)]
 
 
 class _Array(NamedTuple):
@@ -101,6 +111,16 @@ class _Object(NamedTuple):
     type: str
     parts: dict[str, Any]
     version: int
+
+
+class _Channel(NamedTuple):
+    number: int
+    key: str
+    item: _Object
+
+    @property
+    def volume(self) -> bool:
+        return self.item.type == "GwyBrick"
 
 
 class _Parser:
@@ -165,7 +185,7 @@ class _Parser:
         stop = self.file.find(b"\0", self.position, end)
         if stop < 0:
             raise self._damaged("the file ends inside a text")
-        value = text(self.file[self.position : stop])
+        value = text(self.file[self.position : min(stop, self.position + _TEXT_LIMIT)])
         self.position = stop + 1
         return value
 
@@ -189,25 +209,37 @@ def _contents(tree: _Object) -> str:
     return ", ".join(named) or "neither graphs nor spectra"
 
 
-def _scan(path: Path, tree: _Object, channel: tuple[int, _Object], index: int) -> Scan:
-    number, field = channel
-    meta = _meta(tree, number)
+def _numbered(tree: _Object, pattern: re.Pattern[str], kind: str) -> list[tuple[int, str, _Object]]:
+    """Return the objects of one kind whose keys fit, by their number."""
+    found = [
+        (int(match[1]), key, part)
+        for key, part in tree.parts.items()
+        if (match := pattern.fullmatch(key)) and isinstance(part, _Object) and part.type == kind
+    ]
+    return sorted(found, key=lambda item: item[:2])
+
+
+def _in_space_or_time(brick: _Object) -> bool:
+    """Say whether the planes of a volume are images at heights or moments, not the points of spectra."""
+    unit = _unit(brick, "si_unit_z", [])
+    return unit is not None and (units.compatible(unit, "m") or units.compatible(unit, "s"))
+
+
+def _scan(path: Path, tree: _Object, channel: _Channel, index: int) -> Scan:
+    meta = _meta(tree, channel)
     settings = apply(_KEYS, meta)
     problems = settings.problems
-    block = _block(path, number, field)
-    title = text(tree.parts.get(f"/{number}/data/title", ""))
+    block = _block(path, channel)
+    title = text(tree.parts.get(f"{channel.key}/title", ""))
     written = " ".join(filter(None, (meta.get("Date"), meta.get("Time"))))
     return Scan(
         pixels=block.pixels(),
-        axes=(
-            _axis(field, "y", block.shape[0], problems=problems),
-            _axis(field, "x", block.shape[1], problems=problems),
-        ),
+        axes=_axes(channel, block.shape, problems),
         name=path.stem,
         source=Source(str(path), "gwy", Gwyddion.name, package_version(), index),
         channel=title or None,
         modality=IMAGING_MODES.get(meta.get("ImagingMode", "")),
-        intensity_unit=_unit(field, "si_unit_z", problems),
+        intensity_unit=_unit(channel.item, "si_unit_w" if channel.volume else "si_unit_z", problems),
         acquired=locale_time(written) or locale_time(meta.get("Date", "")),
         acquired_raw=written or None,
         settings=settings.values,
@@ -216,37 +248,55 @@ def _scan(path: Path, tree: _Object, channel: tuple[int, _Object], index: int) -
     )
 
 
-def _meta(tree: _Object, number: int) -> Mapping[str, str]:
+def _meta(tree: _Object, channel: _Channel) -> Mapping[str, str]:
     """Return what the metadata browser shows for a channel; version 1 had one for the whole file."""
-    meta = tree.parts.get(f"/{number}/meta", tree.parts.get("/meta"))
+    meta = tree.parts.get(f"{channel.key.removesuffix('/data')}/meta", tree.parts.get("/meta"))
     return {key: text(value) for key, value in meta.parts.items()} if isinstance(meta, _Object) else {}
 
 
-def _block(path: Path, number: int, field: _Object) -> Block:
-    shape = (field.parts.get("yres", 0), field.parts.get("xres", 0))
-    data = field.parts.get("data")
-    if not isinstance(data, _Array) or min(shape) < 1 or data.size != shape[0] * shape[1]:
+def _block(path: Path, channel: _Channel) -> Block:
+    parts = channel.item.parts
+    shape = tuple(parts.get(f"{name}res", 0) for name in ("zyx" if channel.volume else "yx"))
+    data = parts.get("data")
+    if not isinstance(data, _Array) or min(shape) < 1 or data.size != math.prod(shape):
         size = data.size if isinstance(data, _Array) else "no"
         raise DamagedFileError(
-            path, f"channel {number} has {size} numbers for {shape} pixels", reader=Gwyddion.name
+            path, f"channel {channel.number} has {size} numbers for {shape} pixels", reader=Gwyddion.name
         )
     return Block(path, data.offset, shape, data.dtype)
 
 
-def _axis(field: _Object, name: str, size: int, *, problems: list[str]) -> Axis:
-    unit = _unit(field, "si_unit_xy", problems)
-    extent = field.parts.get(f"{name}real", 0.0)
-    if unit is None or not 0 < extent < float("inf"):
+def _axes(channel: _Channel, shape: tuple[int, ...], problems: list[str]) -> tuple[Axis, ...]:
+    item = channel.item
+    if not channel.volume:
+        return tuple(
+            _axis(item, name, size, part="si_unit_xy", problems=problems)
+            for name, size in zip("yx", shape, strict=True)
+        )
+    z, y, x = (
+        _axis(item, name, size, part=f"si_unit_{name}", problems=problems)
+        for name, size in zip("zyx", shape, strict=True)
+    )
+    if "calibration" in item.parts:  # its planes stand at positions of their own
+        z = Axis("z", z.size)
+        problems.append("step of z unknown: its planes are not evenly spaced")
+    return replace(z, name="time" if z.unit and units.compatible(z.unit, "s") else "z"), y, x
+
+
+def _axis(item: _Object, name: str, size: int, *, part: str, problems: list[str]) -> Axis:
+    unit = _unit(item, part, problems)
+    extent, offset = item.parts.get(f"{name}real", 0.0), item.parts.get(f"{name}off", 0.0)
+    if unit is None or not 0 < extent < math.inf or not math.isfinite(offset):
         return Axis(name, size)
-    return Axis(name, size, extent / size, offset=field.parts.get(f"{name}off", 0.0), unit=unit)
+    return Axis(name, size, extent / size, offset=offset, unit=unit)
 
 
-def _unit(field: _Object, part: str, problems: list[str]) -> str | None:
-    si_unit = field.parts.get(part)
+def _unit(item: _Object, part: str, problems: list[str]) -> str | None:
+    si_unit = item.parts.get(part)
     written = si_unit.parts.get("unitstr", "") if isinstance(si_unit, _Object) else ""
     unit = units.known(written)
     if unit is not None and (prefixed := _PREFIXED.fullmatch(unit)):
-        unit = prefixed[1] if field.version == 1 else None
+        unit = prefixed[1] if item.version == 1 else None
     reason = f"{part} unknown: {written!r} is no base unit, as the format demands"
     if unit is None and units.SPELLINGS.get(written, "?") is not None and reason not in problems:
         problems.append(reason)

@@ -1,13 +1,14 @@
-"""HyperSpy's metadata tree, which RosettaSciIO fills: its half-applied mapping, its names, its units."""
+"""HyperSpy's signals, which RosettaSciIO and HyperSpy's own files give: axes, metadata tree, names, units."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from micdb import units
 from micdb.ingest.metadata import Key, flatten, positive, text
+from micdb.ingest.readers.hdf5_axis import axis_unit, leading_names, no_image
 from micdb.records import Axis, Modality
 
 # HyperSpy's tree, the last part of the path, with HyperSpy's units. camera_length is left out: plugins
@@ -19,6 +20,9 @@ KEYS = (
     Key("beam_current", "beam_current", "nA", positive),
     Key("convergence_angle", "convergence_angle", "mrad", positive),
     Key("dwell_time", "dwell_time", "s", positive),
+    Key("Acquisition_instrument.dwell_time", "exposure_time", "s", positive),
+    Key("Detector.Camera.exposure", "exposure_time", "s", positive),
+    Key("Detector.Camera.exposure_time", "exposure_time", "s", positive),
     Key("Stage.x", "stage_x", "mm"),
     Key("Stage.y", "stage_y", "mm"),
     Key("Stage.z", "stage_z", "mm"),
@@ -33,6 +37,64 @@ KEYS = (
 )
 _MODALITIES: dict[str, Modality] = {"SEM": "SEM", "TEM": "TEM", "STEM": "STEM"}
 _QUANTITY = re.compile(r"\(([^()]+)\)\s*\Z")
+
+
+class Acquired(NamedTuple):
+    """Title and moment of a signal: ``General.title``, ``.date``, ``.time`` and ``.time_zone``."""
+
+    title: str
+    written: str
+    moment: str | None
+
+
+def image_axes(described: Sequence[Mapping[str, Any]]) -> list[Axis] | str:
+    """Return the axes of an array of images, or why it is none.
+
+    Parameters
+    ----------
+    described
+        HyperSpy's axis dictionaries in the order of the array. An image has two signal axes, behind any
+        number of navigation axes; two navigation axes alone are a map with one number per point.
+    """
+    navigate = [bool(axis.get("navigate")) for axis in described]
+    if len(described) < 2 or (navigate[-2:] != [False, False] and navigate != [True, True]):
+        return f"is a spectrum or a map of spectra: its {len(described)} axes do not end in two of an image"
+    if any(str(axis.get("_type", "UniformDataAxis")) != "UniformDataAxis" for axis in described[-2:]):
+        return "has image axes that are not evenly spaced"
+    names = [_leading(text(axis.get("name") or "")) for axis in described[:-2]]
+    axes = [
+        _axis(name, axis) for name, axis in zip([*leading_names(names), "y", "x"], described, strict=True)
+    ]
+    return no_image(axes, image=True) or axes
+
+
+def _leading(written: str) -> str:
+    """Return the name of a navigation axis: x and y are then those of a scan of images."""
+    return {"x": "scan_x", "y": "scan_y", "none": ""}.get(written.lower(), written)
+
+
+def _axis(name: str, described: Mapping[str, Any]) -> Axis:
+    size, written = int(described["size"]), described.get("units")
+    unit = axis_unit(written if isinstance(written, str) else "")
+    try:
+        step, offset = float(described["scale"]), float(described.get("offset") or 0.0)
+    except (KeyError, TypeError, ValueError):
+        return Axis(name, size)
+    # Without a unit, HyperSpy's 1.0 means "nobody said".
+    if unit is None or not 0 < abs(step) < float("inf") or not abs(offset) < float("inf"):
+        return Axis(name, size)
+    return Axis(name, size, step, offset, unit)
+
+
+def acquired(tree: Mapping[str, Any]) -> Acquired:
+    """Return title and moment of a metadata tree; a moment of zone UTC ends in Z."""
+    general = tree.get("General")
+    general = general if isinstance(general, Mapping) else {}
+    written = " ".join(text(general[key]) for key in ("date", "time") if general.get(key))
+    moment = iso_time(written)
+    if moment is not None and "T" in moment and text(general.get("time_zone") or "") in ("UTC", "Z"):
+        moment += "Z"
+    return Acquired(text(general.get("title") or ""), written, moment)
 
 
 def mapped(signal: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ step is ScanSize / (N - 1).
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
@@ -20,7 +21,7 @@ from micdb import units
 from micdb.errors import DamagedFileError, NotAnImageError
 from micdb.ingest.block import Block
 from micdb.ingest.metadata import Key, apply, local_time, plain, text
-from micdb.ingest.reader import Reader
+from micdb.ingest.reader import Format, Reader
 from micdb.provenance import package_version
 from micdb.records import Axis, Modality, Scan, Source
 
@@ -31,6 +32,8 @@ _TAIL_SIZES = (
 )
 _WAVE_HEADER = "12xih10x32s8x4i4d32x4s4s4s4s4s"  # points, type, name, sizes, steps, (offsets), 5 units
 _LABEL_SIZE = 32  # [byte]
+_TAIL_LIMIT = 1 << 24  # [byte] notes are some 20 kB
+_CHANNELS_LIMIT = 256  # of one file; a third dimension with more names is a series
 
 # NumberType of the wave header -> numpy type; 1 complex, 2 float32, 4 float64, 8..128 integers, 64 unsigned
 _DTYPES = {
@@ -39,7 +42,8 @@ _DTYPES = {
 }  # fmt: skip
 _TEXT_WAVE = 0
 
-# Asylum writes one unit, metres, for the whole wave; what a channel holds follows from its name.
+# Asylum writes one unit, metres, for the whole wave. What the users' own inputs hold is in the note,
+# ``UserIn0Unit``; what the other channels hold follows from their names.
 _ASYLUM_UNITS = {
     "Height": "m", "ZSensor": "m", "Deflection": "m", "Amplitude": "m", "Phase": "deg", "Current": "A",
     "Frequency": "Hz", "Potential": "V", "Lateral": "V", "UserIn": "V", "BackPackIn": "V",
@@ -67,7 +71,7 @@ class IgorBinaryWave(Reader):
     """Waves of two dimensions, or of three: channels where they are named, else frames."""
 
     name = "igor"
-    extensions = (".ibw", ".bwav")
+    formats = (Format("ibw", "Igor Pro binary wave (Asylum Research)", (".ibw", ".bwav"), tested=True),)
 
     @classmethod
     def sniff(cls, path: Path, head: bytes) -> int:
@@ -78,7 +82,7 @@ class IgorBinaryWave(Reader):
         size = _HEADER_SIZES[struct.unpack_from(order + "h", head)[0]]
         if len(head) >= size and not sum(struct.unpack_from(f"{order}{size // 2}h", head)) & 0xFFFF:
             return 3
-        return 1 if path.suffix.lower() in cls.extensions else 0
+        return 1 if path.suffix.lower() in cls.extensions() else 0
 
     def read(self, path: Path) -> list[Scan]:
         """Return one scan per image; see `Reader.read`."""
@@ -119,8 +123,10 @@ class _Wave(NamedTuple):
             if len(head) < _HEADER_SIZES[5]:
                 raise DamagedFileError(path, "the wave header is cut short", reader="igor", offset=len(head))
             sizes = struct.unpack_from(order + _TAIL_SIZES, head)
+            if not 0 <= sizes[0] <= path.stat().st_size:
+                raise DamagedFileError(path, f"the wave claims {sizes[0]} bytes", reader="igor", offset=8)
             stream.seek(64 + sizes[0])
-            tail = stream.read(min(sum(size for size in sizes[1:12] if size > 0), path.stat().st_size))
+            tail = stream.read(min(sum(size for size in sizes[1:12] if size > 0), _TAIL_LIMIT))
         _, kind, name, *numbers = struct.unpack_from(order + _WAVE_HEADER, head, 64)
         shape = tuple(size for size in numbers[:4] if size > 0)
         dtype = _dtype(path, kind, shape)
@@ -187,6 +193,9 @@ def _images(path: Path, wave: _Wave) -> Iterator[_Image]:
             path, f"an Igor wave of {sizes} numbers, a curve or a table; an image has 2 or 3 dimensions",
             reader="igor",
         )  # fmt: skip
+    along = [units.known(unit) for unit in wave.units[: len(wave.shape)]]
+    if any(unit and units.compatible(unit, "V") for unit in along):
+        raise NotAnImageError(path, "an Igor wave of spectra: one of its axes is a voltage", reader="igor")
     if len(wave.shape) == 2 and any(wave.labels[1]):
         columns = ", ".join(filter(None, wave.labels[1]))
         raise NotAnImageError(
@@ -196,7 +205,7 @@ def _images(path: Path, wave: _Wave) -> Iterator[_Image]:
     start = _HEADER_SIZES[5]
     if len(wave.shape) == 2:
         yield _Image(0, None, Block(path, start, plane, wave.dtype, flip=(0,)))
-    elif not any(wave.labels[2]):
+    elif not any(wave.labels[2]) or wave.shape[2] > _CHANNELS_LIMIT:
         yield _Image(0, None, Block(path, start, (wave.shape[2], *plane), wave.dtype, flip=(1,)))
     else:
         for index in range(wave.shape[2]):
@@ -227,7 +236,9 @@ def _scan(path: Path, wave: _Wave, note: Mapping[str, str], image: _Image) -> Sc
         source=Source(str(path), "ibw", "igor", package_version(), image.layer),
         channel=image.channel,
         modality=IMAGING_MODES.get(note.get("ImagingMode", "")) if asylum else None,
-        intensity_unit=_intensity_unit(wave, image.channel, asylum=asylum),
+        intensity_unit=_intensity_unit(wave, note, image.channel, problems)
+        if asylum
+        else units.known(wave.data_unit),
         acquired=local_time(written, _ASYLUM_TIMES),
         acquired_raw=written or None,
         settings=settings.values,
@@ -236,9 +247,20 @@ def _scan(path: Path, wave: _Wave, note: Mapping[str, str], image: _Image) -> Sc
     )
 
 
-def _intensity_unit(wave: _Wave, channel: str | None, *, asylum: bool) -> str | None:
-    if not asylum or channel is None:
+def _intensity_unit(
+    wave: _Wave, note: Mapping[str, str], channel: str | None, problems: list[str]
+) -> str | None:
+    """Return the unit of an Asylum channel."""
+    if channel is None:
         return units.known(wave.data_unit)
+    key = re.sub(r"(?:Trace|Retrace).*", "Unit", channel)
+    if note.get(key):
+        unit = units.known(note[key])
+        if unit is None:
+            problems.append(f"unit of {channel} unknown: {key} is {note[key]!r}")
+        return unit
+    if "Volt" in channel:
+        return "V"
     return next((unit for start, unit in _ASYLUM_UNITS.items() if channel.startswith(start)), None)
 
 

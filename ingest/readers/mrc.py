@@ -1,267 +1,199 @@
-"""MRC2014 and its older relatives by mrcfile, with FEI's extended header and Direct Electron's text."""
+"""MRC and CCP4 maps: images, stacks, movies and volumes, with what stands in and beside them.
+
+`mrc_header` tells the layout, `mrc_extended` FEI's extended headers, `mrc_sidecars` the texts of SerialEM and
+Direct Electron. Pixels are read image by image where they stand. The pixel size is the cell of the main
+header, else the extended header's, else the text's; FEI's older files hold it in the extended header only,
+and their cell is a placeholder.
+"""
 
 from __future__ import annotations
 
 import math
-import struct
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from micdb.errors import DamagedFileError, NotAnImageError
-from micdb.ingest.metadata import Key, Settings, apply, plain, positive, text, tolerate, utc_time
-from micdb.ingest.reader import Reader
+from micdb.ingest.block import Block
+from micdb.ingest.metadata import Settings, apply, plain, tolerate
+from micdb.ingest.reader import HEAD, Format, Reader
+from micdb.ingest.readers import mrc_extended, mrc_sidecars
+from micdb.ingest.readers.mrc_extended import Extended
+from micdb.ingest.readers.mrc_header import MODES, UNREAD_MODES, Header, read_header
+from micdb.ingest.readers.mrc_sidecars import Sidecar
 from micdb.provenance import package_version
-from micdb.records import Axis, Pixels, Scan, Source
+from micdb.records import Axis, Origin, Pixels, Scan, Source
 
 if TYPE_CHECKING:
     import numpy as np
 
-_HEADER = 1024  # [byte] MRC2014 main header; the extended header follows
-_DTYPES = {0: "int8", 1: "int16", 2: "float32", 4: "complex64", 6: "uint16", 12: "float16"}
-_UNREAD_MODES = {3: "complex int16", 16: "RGB bytes", 101: "4-bit"}
-_SANE = 1 << 20  # [pixel] no detector or map is wider
-_IMOD_STAMP = 1146047817  # "IMOD": bit 0 of the next word says whether mode 0 holds signed bytes
-_VOLUME_STACK = 401  # [space group] from here on: several volumes of mz sections each
-_UNIT = "angstrom"
-
-_FEI_KEYS = (
-    Key("HT", "accelerating_voltage", "V", positive),
-    Key("Magnification", "magnification", None, positive),
-    Key("Alpha tilt", "stage_tilt", "deg"),
-    Key("Beta tilt", "stage_tilt_beta", "deg"),
-    Key("X-Stage", "stage_x", "m"),
-    Key("Y-Stage", "stage_y", "m"),
-    Key("Z-Stage", "stage_z", "m"),
-    Key("Defocus", "defocus", "m"),
-    Key("Microscope type", "instrument"),
-    Key("Camera name", "detector"),
-)
-_DIRECT_ELECTRON_KEYS = (
-    Key("Instrument Accelerating Voltage (V)", "accelerating_voltage", "V", positive),
-    Key("Instrument Project Magnification", "magnification", None, positive),
-    Key("Instrument Project Camera Length (centimeters)", "camera_length", "cm", positive),
-    Key("Exposure Time (seconds)", "exposure_time", "s", positive),
-    Key("Camera Model", "detector"),
-)
-
 
 class Mrc(Reader):
-    """MRC and CCP4 maps: images, stacks, volumes."""
+    """MRC and CCP4 maps: images, stacks, movies, volumes."""
 
     name = "mrc"
-    extensions = (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali", ".ccp4")
+    formats = (
+        Format("mrc", "MRC2014", (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali", ".ccp4"), tested=True),
+    )
 
     @classmethod
     def sniff(cls, path: Path, head: bytes) -> int:
         """Say 2 for the word MAP in a sane header, 1 for an old header that fits the file's size exactly."""
-        header = _words(head)
+        size = path.stat().st_size
+        header = read_header(head, size)
         if header is None:
             return 0
-        if head[208:211] == b"MAP":
+        if header.has_word:
             return 2
-        exact = header.mode in _DTYPES and path.stat().st_size == _data_end(header)
-        return 1 if exact else 0
+        return 1 if header.mode in MODES and header.end == size else 0
 
     def read(self, path: Path) -> list[Scan]:
         """Return the one image, stack or volume of the file; see `Reader.read`."""
-        import mrcfile
-
+        size = path.stat().st_size
         with path.open("rb") as stream:
-            header = _words(stream.read(_HEADER))
+            header = read_header(stream.read(HEAD), size)
         if header is None:
-            raise DamagedFileError(
-                path, "the MRC header is cut short or its sizes make no sense", reader="mrc"
-            )
-        if header.mode not in _DTYPES:
-            what = _UNREAD_MODES.get(header.mode, "unknown")
-            raise NotAnImageError(path, f"MRC mode {header.mode} ({what}) is not read", reader="mrc")
-        size, end = path.stat().st_size, _data_end(header)
-        if size < end:
-            reason = f"the pixels are cut off: {end - size} bytes are missing"
-            raise DamagedFileError(path, reason, reader="mrc", offset=size)
+            reason = "the MRC header is cut short or its sizes make no sense"
+            raise DamagedFileError(path, reason, reader=self.name)
+        if header.mode not in MODES:
+            what = UNREAD_MODES[header.mode]
+            raise NotAnImageError(path, f"MRC mode {header.mode} ({what}) is not read", reader=self.name)
+        if size < header.end:
+            reason = f"the pixels are cut off: {header.end - size} bytes are missing"
+            raise DamagedFileError(path, reason, reader=self.name, offset=size)
         problems: list[str] = []
-        original: dict[str, Any] = {}
-        fei: dict[str, Any] = {}
-        with mrcfile.open(path, permissive=True, header_only=True) as file:
-            with tolerate(problems, "the labels"):
-                original = {name: plain(file.header[name]) for name in file.header.dtype.names}
-                original["label"] = [text(label) for label in file.get_labels()]
-            with tolerate(problems, "the extended header"):
-                fei = _fei(file)
-        return [_scan(path, header, original, fei, problems)]
-
-
-class _Header(NamedTuple):
-    """What of the main header decides shape and calibration."""
-
-    order: str  # struct's byte-order character
-    columns: int
-    rows: int
-    sections: int
-    mode: int
-    sampling: tuple[int, ...]
-    cell: tuple[float, ...]
-    map_axes: tuple[int, ...]
-    space_group: int
-    extended: int  # [byte]
-    signed: bool
-
-
-def _words(head: bytes) -> _Header | None:
-    if len(head) < _HEADER:
-        return None
-    for order in ("<", ">"):
-        words = struct.unpack(f"{order}10i", head[:40])
-        sane = all(0 < size < _SANE for size in words[:3])
-        if sane and (words[3] in _DTYPES or words[3] in _UNREAD_MODES):
-            group, extended = struct.unpack(f"{order}2i", head[88:96])
-            stamp, flags = struct.unpack(f"{order}2i", head[152:160])
-            cell = struct.unpack(f"{order}3f", head[40:52])
-            axes = struct.unpack(f"{order}3i", head[64:76])
-            signed = stamp != _IMOD_STAMP or bool(flags & 1)
-            columns, rows, sections, mode = words[:4]
-            return _Header(
-                order, columns, rows, sections, mode, words[7:10], cell, axes, group, max(extended, 0), signed
-            )
-    return None
-
-
-def _shape(header: _Header) -> tuple[int, ...]:
-    depth = header.sampling[2]
-    if header.space_group >= _VOLUME_STACK and 0 < depth < header.sections and header.sections % depth == 0:
-        return (header.sections // depth, depth, header.rows, header.columns)
-    if header.sections > 1:
-        return (header.sections, header.rows, header.columns)
-    return (header.rows, header.columns)
-
-
-def _dtype(header: _Header) -> str:
-    return "uint8" if header.mode == 0 and not header.signed else _DTYPES[header.mode]
-
-
-def _data_end(header: _Header) -> int:
-    itemsize = {"complex64": 8, "float32": 4, "int8": 1, "uint8": 1}.get(_dtype(header), 2)
-    return _HEADER + header.extended + math.prod(_shape(header)) * itemsize
-
-
-def _fei(file: Any) -> dict[str, Any]:
-    """Return the first record of an FEI extended header (EPU, Tomography)."""
-    if text(bytes(file.header.exttyp)) not in ("FEI1", "FEI2"):
-        return {}
-    record = file.indexed_extended_header[0]
-    return {name: plain(record[name]) for name in record.dtype.names}
+        extended = mrc_extended.NOTHING
+        with tolerate(problems, "the extended header"):
+            extended = mrc_extended.read_extended(path, header)
+        return [_scan(path, header, extended, mrc_sidecars.read_sidecar(path, header, problems), problems)]
 
 
 def _scan(
-    path: Path, header: _Header, original: dict[str, Any], fei: dict[str, Any], problems: list[str]
+    path: Path, header: Header, extended: Extended, sidecar: Sidecar | None, problems: list[str]
 ) -> Scan:
-    shape, dtype = _shape(header), _dtype(header)
-    axes = _axes(header, shape)
-    settings = apply(_FEI_KEYS, fei)
-    acquired_raw: str | None = None
-    parts: tuple[str, ...] = ()
-    sidecar, info = _direct_electron(path, header, problems)
-    if sidecar is not None:
-        beside = apply(_DIRECT_ELECTRON_KEYS, info, origin="sidecar")
-        settings = Settings({**beside.values, **settings.values}, settings.problems + beside.problems)
-        acquired_raw, parts = info.get("Timestamp (seconds since Epoch)"), (str(sidecar),)
-        axes = tuple(_from_sidecar(axis, info) for axis in axes)
-    acquired = None
-    with tolerate(problems, "the acquisition time"):
-        acquired = utc_time(acquired_raw) if acquired_raw else None
+    plane = _plane(header, list(_steps(header, extended, sidecar, problems)))
+    colour = (Axis("colour", header.samples),) if header.samples > 1 else ()
+    axes = (*_leading(path, header, sidecar), *plane, *colour)
+    inside = apply(mrc_extended.KEYS, extended.told)
+    beside = _beside(sidecar)
+    acquired, acquired_raw = extended.acquired()
+    if acquired is None and sidecar is not None:
+        acquired, acquired_raw = sidecar.acquired, sidecar.acquired_raw
+    original = {"header": header.told(), "extended_header": mrc_extended.shown(extended)}
     return Scan(
-        pixels=Pixels(
-            shape,
-            dtype,
-            partial(_load, path, shape, dtype),
-            partial(_load_frame, path, shape, dtype) if len(shape) > 2 else None,
-        ),
+        pixels=_Images(path, header, tuple(axis.size for axis in axes)).pixels(),
         axes=axes,
         name=path.stem,
-        source=Source(str(path), "mrc", "mrc", f"mrcfile {package_version('mrcfile')}", parts=parts),
+        source=Source(
+            str(path), "mrc", Mrc.name, package_version(), parts=(str(sidecar.path),) if sidecar else ()
+        ),
+        modality=extended.modality,
         acquired=acquired,
         acquired_raw=acquired_raw,
-        settings=settings.values,
-        original=plain({"header": original, "extended_header": fei, "info": info}),
-        problems=(*problems, *settings.problems),
+        settings={**beside.values, **inside.values},
+        original=plain(original | ({sidecar.kind: mrc_sidecars.told(sidecar)} if sidecar else {})),
+        problems=(*problems, *inside.problems, *beside.problems),
     )
 
 
-def _axes(header: _Header, shape: tuple[int, ...]) -> tuple[Axis, ...]:
-    steps = [_voxel(header, number) for number in range(3)]
-    columns, rows, sections = header.map_axes if sorted(header.map_axes) == [1, 2, 3] else (1, 2, 3)
-    y, x = _axis("y", header.rows, steps[rows - 1]), _axis("x", header.columns, steps[columns - 1])
-    if len(shape) == 2:
-        return (y, x)
-    if header.space_group == 0:  # MRC2014: an image stack; its third cell length means nothing
-        return (Axis("frame", shape[0]), y, x)
-    z = _axis("z", shape[-3], steps[sections - 1])
-    return (Axis("frame", shape[0]), z, y, x) if len(shape) == 4 else (z, y, x)
+def _beside(sidecar: Sidecar | None) -> Settings:
+    if sidecar is None:
+        return Settings({}, [])
+    return apply(mrc_sidecars.KEYS[sidecar.kind], sidecar.values, origin="sidecar")
 
 
-def _axis(name: str, size: int, step: float | None) -> Axis:
-    return Axis(name, size, step, 0.0, _UNIT) if step else Axis(name, size)
+class _Steps(NamedTuple):
+    """One answer to the question of the pixel size; a direction that it does not know is None."""
+
+    y: float | None
+    x: float | None
+    unit: str
+    origin: Origin = "file"
 
 
-def _voxel(header: _Header, number: int) -> float | None:
-    """Return the cell length over its sampling [angstrom]; None for the zeros and NaN many programs write."""
-    length, count = header.cell[number], header.sampling[number]
-    return length / count if count > 0 and math.isfinite(length) and length > 0 else None
+def _steps(
+    header: Header, extended: Extended, sidecar: Sidecar | None, problems: list[str]
+) -> Iterator[_Steps]:
+    """Yield what says something of the pixel size, the most trustworthy first."""
+    size, unit = extended.pixel_size, mrc_extended.pixel_unit(extended)
+    inside = None if size is None or unit is None else _Steps(size[1], size[0], unit)
+    if size is not None and unit is None:
+        problems.append(
+            f"the pixel size {size[0]:g} of the extended header is neither m nor 1/m for its mode"
+        )
+    if inside is not None and (unit == "1/m" or extended.kind == mrc_extended.OLD):
+        yield inside
+    if extended.modality != "diffraction":  # the cell is a length
+        yield _Steps(header.step(1), header.step(0), "angstrom")
+    if inside is not None:
+        yield inside
+    if sidecar is not None and extended.modality != "diffraction":
+        yield _Steps(sidecar.steps[1], sidecar.steps[0], sidecar.unit, "sidecar")
 
 
-def _direct_electron(path: Path, header: _Header, problems: list[str]) -> tuple[Path | None, dict[str, Any]]:
-    """Return Direct Electron's ``NAME_info.txt`` and its items; NAME is the start of the image's name."""
-    words = path.stem.split("_")
-    for count in range(len(words), 0, -1):
-        sidecar = path.with_name("_".join(words[:count]) + "_info.txt")
-        if not sidecar.is_file():
-            continue
-        info: dict[str, Any] = {}
-        with tolerate(problems, f"the sidecar {sidecar.name}"):
-            pairs = (line.partition("=") for line in sidecar.read_text("utf-8", "replace").splitlines())
-            info = {key.strip(): value.strip() for key, sign, value in pairs if sign}
-            size = (info.get("Image Size X (pixels)"), info.get("Image Size Y (pixels)"))
-            if size == (str(header.columns), str(header.rows)):
-                return sidecar, info
-        problems.append(f"the sidecar {sidecar.name} is left out: it describes an image of another size")
-        return None, {}
-    return None, {}
+def _plane(header: Header, steps: list[_Steps]) -> tuple[Axis, Axis]:
+    y = next((Axis("y", header.rows, s.y, 0.0, s.unit, s.origin) for s in steps if s.y), None)
+    x = next((Axis("x", header.columns, s.x, 0.0, s.unit, s.origin) for s in steps if s.x), None)
+    return y or Axis("y", header.rows), x or Axis("x", header.columns)
 
 
-def _from_sidecar(axis: Axis, info: Mapping[str, Any]) -> Axis:
-    written = info.get(f"Specimen Pixel Size {axis.name.upper()} (nanometers)", "")
-    try:
-        step = float(written)
-    except ValueError:
-        return axis
-    if axis.calibrated or not math.isfinite(step) or step <= 0:  # -1 is "not known to the camera"
-        return axis
-    return Axis(axis.name, axis.size, step, 0.0, "nm", "sidecar")
+def _leading(path: Path, header: Header, sidecar: Sidecar | None) -> tuple[Axis, ...]:
+    names, depth, step = header.leading(path.suffix), header.sections, header.step(2)
+    if names == ("frame", "z"):
+        depth = int(header.values["mz"])
+        return Axis("frame", header.sections // depth), _depth(depth, step)
+    if names == ("z",) and sidecar is None:
+        return (_depth(depth, step),)
+    if (
+        names and sidecar is not None and sidecar.time
+    ):  # both texts belong to cameras: one image after another
+        return (Axis("time", depth, sidecar.time, 0.0, "s", "sidecar"),)
+    return (Axis("frame", depth),) if names else ()
 
 
-def _load(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+def _depth(size: int, step: float | None) -> Axis:
+    return Axis("z", size, step, 0.0, "angstrom") if step else Axis("z", size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """The pixels, image by image."""
+
+    path: Path
+    header: Header
+    shape: tuple[int, ...]
+
+    def load_frame(self, number: int) -> np.ndarray:
+        """Return one image."""
+        at = self.header.data + number * self.header.rows * self.header.row_bytes
+        return self._read(at, self._image)
+
+    def load(self) -> np.ndarray:
+        """Return all of them."""
+        return self._read(self.header.data, self.shape)
+
+    def pixels(self) -> Pixels:
+        """Return them unread."""
+        import numpy as np
+
+        several = self.load_frame if len(self.shape) > len(self._image) else None
+        return Pixels(self.shape, np.dtype(self.header.dtype).name, self.load, several)
+
+    @property
+    def _image(self) -> tuple[int, ...]:
+        return self.shape[-3:] if self.header.samples > 1 else self.shape[-2:]
+
+    def _read(self, at: int, shape: tuple[int, ...]) -> np.ndarray:
+        if not self.header.half_bytes:
+            return Block(self.path, at, shape, self.header.dtype).load()
+        rows = math.prod(shape[:-1])
+        packed = Block(self.path, at, (rows, self.header.row_bytes), "u1").load()
+        return _unpacked(packed)[:, : shape[-1]].reshape(shape)
+
+
+def _unpacked(packed: np.ndarray) -> np.ndarray:
+    """Return two pixels for every byte, the low four bits first."""
     import numpy as np
 
-    return np.array(_mapped(path, shape, dtype))
-
-
-def _load_frame(path: Path, shape: tuple[int, ...], dtype: str, frame: int) -> np.ndarray:
-    import numpy as np
-
-    return np.array(_mapped(path, shape, dtype).reshape(-1, *shape[-2:])[frame])
-
-
-def _mapped(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Return the pixels by memory map where the byte order allows, native in any case."""
-    import mrcfile
-    import numpy as np
-
-    with mrcfile.mmap(path, permissive=True) as file:
-        if file.data is None:
-            raise DamagedFileError(path, "the header and the pixels do not fit together", reader="mrc")
-        data: np.ndarray = file.data.reshape(shape)
-        if dtype == "uint8":
-            data = data.view(np.uint8)
-        return data.astype(data.dtype.newbyteorder("="), copy=not data.dtype.isnative)
+    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(packed), -1)

@@ -4,13 +4,17 @@ Layout after the "File formats" chapter of the Nanonis manual: ``:KEY:`` lines w
 to ``:SCANIT_END:``; the bytes 1A 04; then big-endian float32 blocks ``(line, pixel)`` in the order of
 ``:DATA_INFO:``, forward before backward. Lines and pixels stand in the order of acquisition. Images are
 turned so that row 0 is the top of the scan field and column 0 its left: scans that ran ``up`` are
-flipped in y, backward blocks in x. Lines that were never reached are NaN in the file and stay NaN.
+flipped in y, backward blocks in x. Lines that were never reached are NaN in the file and stay NaN. In a
+multi-pass scan each pass is a channel, ``[P2]_Z``, and may have a bias and a set point of its own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import re
+import struct
+from bisect import bisect_left
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +22,7 @@ from micdb import units
 from micdb.errors import DamagedFileError, NotAnImageError
 from micdb.ingest.block import Block
 from micdb.ingest.metadata import Key, apply, local_time, measure, plain, text
-from micdb.ingest.reader import HEAD, Reader
+from micdb.ingest.reader import HEAD, Format, Reader
 from micdb.provenance import package_version
 from micdb.records import Axis, Scan, Source
 
@@ -27,13 +31,11 @@ _HEADER_END = b":SCANIT_END:"
 _DATA_START = b"\x1a\x04"
 _HEADER_LIMIT = 1 << 22  # [byte] headers are some 10 kB; without an end mark the whole file would be searched
 
-# First bytes of Nanonis files that hold no image -> what they are.
-_SPECTRA = (
-    (b"Grid dim=", "a Nanonis grid of spectra (.3ds)"),
-    (b"Experiment\t", "a Nanonis spectrum or time trace (.dat)"),
-)
+_DATE = re.compile(rb"(?m)^(?:Saved )?Date\t")  # stands in every .dat
 
 _DTYPES = {"FLOAT MSBFIRST": ">f4", "FLOAT LSBFIRST": "<f4"}  # SCANIT_TYPE -> numpy
+
+_PASS = re.compile(r"\[P(\d{1,3})\]")  # before the name of a channel of a multi-pass scan
 
 _DIRECTIONS = {"both": ("forward", "backward"), "forward": ("forward",), "backward": ("backward",)}
 
@@ -49,6 +51,12 @@ def _current(value: object) -> str | None:
     return written if units.compatible(measure(written).unit, "A") else None
 
 
+def _kelvin(value: object) -> object:
+    """Accept a reading of the temperature module; it writes 0 or NaN where no sensor is connected."""
+    number = measure(_number(value)).value if text(value) not in ("NaN", "N/A") else 0.0
+    return number if number > 0 else None
+
+
 # REC_TEMP is left out on purpose: the program writes 290 K whatever the temperature was.
 _KEYS = (
     Key("BIAS", "bias", "V", _number),
@@ -57,6 +65,7 @@ _KEYS = (
     Key("SCAN_ANGLE", "scan_angle", "deg", _number),
     Key("SCAN_OFFSET.x", "offset_x", "m", _number),
     Key("SCAN_OFFSET.y", "offset_y", "m", _number),
+    Key("Temperature 1>Temperature 1 (K)", "temperature", "K", _kelvin),
     Key("COMMENT", "comment"),
 )
 _SPEED = {
@@ -69,7 +78,7 @@ class NanonisSxm(Reader):
     """Scan images of SPECS Nanonis controllers; grids and spectra are refused with their name."""
 
     name = "nanonis"
-    extensions = (".sxm",)
+    formats = (Format("sxm", "SPECS Nanonis scan", (".sxm",), tested=True),)
 
     @classmethod
     def sniff(cls, path: Path, head: bytes) -> int:  # noqa: ARG003 (the head is enough)
@@ -90,11 +99,16 @@ class NanonisSxm(Reader):
 
 
 def _spectra(head: bytes) -> str | None:
-    for signature, what in _SPECTRA:
-        if head.removeprefix(b"\xef\xbb\xbf").startswith(signature):
-            first = text(head.split(b"\n", 1)[0].replace(b"\t", b" "))
-            return f"this is {what}, not an image: it begins with {first!r}"
-    return None
+    """Say what a Nanonis file without an image is; its keys stand in any order in some versions."""
+    start = head.removeprefix(b"\xef\xbb\xbf")
+    if start.startswith(b"Grid dim=") or (b"\nChannels=" in start and b"\n:HEADER_END:" in start):
+        what = "a Nanonis grid of spectra (.3ds)"
+    elif start.startswith(b"Experiment\t") or (b"\n[DATA]" in start and _DATE.search(start)):
+        what = "a Nanonis spectrum or time trace (.dat)"
+    else:
+        return None
+    first = text(start.split(b"\n", 1)[0].replace(b"\t", b" "))[:80]
+    return f"this is {what}, not an image: it begins with {first!r}"
 
 
 class _Header(NamedTuple):
@@ -133,7 +147,7 @@ def _fields(header: str) -> dict[str, str]:
     lines: list[str] = []
     for raw in header.split("\n"):
         line = raw.rstrip("\r")
-        if len(line) > 2 and line.startswith(":") and line.endswith(":"):
+        if len(line) > 2 and line.startswith(":") and line.endswith(":") and line[1] != " ":
             lines = collected.setdefault(line[1:-1], [])
         else:
             lines.append(line)
@@ -194,8 +208,10 @@ def _check_size(path: Path, header: _Header, shape: tuple[int, int, int]) -> Non
 
 
 def _scan(path: Path, header: _Header, plane: _Plane, index: int) -> Scan:
-    settings = apply((*_KEYS, _SPEED[plane.direction]), _flat(header))
-    problems = settings.problems
+    flat = _flat(header)
+    of_pass = _set_pass(flat, header, plane)
+    settings = apply((*_KEYS, _SPEED[plane.direction]), flat)
+    problems = of_pass + settings.problems + _stopped(plane.block)
     intensity_unit = units.known(plane.unit)
     if plane.unit and intensity_unit is None:
         problems.append(f"unit of {plane.channel} unknown: {plane.unit!r}")
@@ -231,7 +247,7 @@ def _axes(header: _Header, shape: tuple[int, ...], problems: list[str]) -> tuple
     )
 
 
-def _flat(header: _Header) -> Mapping[str, str]:
+def _flat(header: _Header) -> dict[str, str]:
     """Add the fields that hold several values, each under a key of its own."""
     flat = dict(header.fields)
     setpoint = flat.get("Z-Controller>Setpoint"), flat.get("Z-Controller>Setpoint unit")
@@ -243,3 +259,43 @@ def _flat(header: _Header) -> Mapping[str, str]:
     if len(offset) == 2:
         flat["SCAN_OFFSET.x"], flat["SCAN_OFFSET.y"] = offset
     return flat
+
+
+def _set_pass(flat: dict[str, str], header: _Header, plane: _Plane) -> list[str]:
+    """Put what was set for one pass of a multi-pass scan in the place of what holds for the others.
+
+    The table has a line for the forward and one for the backward scan of every pass.
+    """
+    found, passes = _PASS.match(plane.channel), header.table("Multipass-Config")
+    if not found or not passes:
+        return []
+    line = 2 * int(found[1]) - 2 + (plane.direction == "backward")
+    speed = _SPEED[plane.direction].vendor
+    if not 0 <= line < len(passes):
+        for key in ("BIAS", "Bias>Bias (V)", "SETPOINT", speed):
+            flat.pop(key, None)
+        return [f"bias, set point and speed unknown: Multipass-Config has no line for {plane.channel}"]
+    row = passes[line]
+    if row.get("Bias_override", "").upper() == "TRUE":
+        flat["BIAS"] = row.get("Bias_override_value", "")
+    if row.get("Z_Setp_override", "").upper() == "TRUE":
+        unit = text(flat.get("SETPOINT", "")).rpartition(" ")[2]
+        flat["SETPOINT"] = f"{row.get('Z_Setp_override_value', '')} {unit}"
+    if _number(row.get("Speed_factor", "1")).rstrip("0") not in ("1", "1."):
+        flat.pop(speed, None)
+    return []
+
+
+def _stopped(block: Block) -> list[str]:
+    """Say after how many lines a scan was stopped, from single pixels: lines not reached hold NaN."""
+    lines, points = block.shape
+
+    def missing(pixel: int) -> bool:
+        stream.seek(block.offset + 4 * pixel)
+        return math.isnan(struct.unpack(f"{block.dtype[0]}f", stream.read(4))[0])
+
+    with block.path.open("rb") as stream:
+        if not missing(lines * points - 1):
+            return []
+        reached = bisect_left(range(lines), True, key=lambda line: missing(line * points))
+    return [f"the scan was stopped after {reached} of {lines} lines, the rest is NaN"]

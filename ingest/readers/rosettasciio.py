@@ -1,238 +1,192 @@
-"""Every further electron-microscopy format by RosettaSciIO: the extra ``em``, GPL-3.0, imported on use.
+"""Further electron-microscopy formats by RosettaSciIO: the extra ``em``, GPL-3.0, imported on use.
 
-RosettaSciIO leaves half of the metadata in ``mapping`` (original path -> HyperSpy path, function), which
-HyperSpy applies on loading; `hyperspy_tree.mapped` does that here. Only images are taken.
+This module knows the formats by their content, `rosettasciio_checks` looks at a file before RosettaSciIO
+gets it, `rosettasciio_signals` makes scans of what it returns.
 """
 
 from __future__ import annotations
 
+import bz2
+import logging
 import re
-from collections.abc import Mapping
-from functools import partial
-from importlib import import_module
+import struct
+import sys
+import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
 
-from micdb import units
-from micdb.errors import DamagedFileError, NotAnImageError
+from micdb.errors import NotAnImageError, ReadError
 from micdb.extras import require
-from micdb.ingest.metadata import apply, plain, text, tolerate
-from micdb.ingest.reader import Reader
-from micdb.ingest.readers import hyperspy_tree
-from micdb.provenance import package_version
-from micdb.records import Axis, Pixels, Scan, Source
+from micdb.ingest.hdf5_stream import signed
+from micdb.ingest.reader import HEAD, Format, Reader
+from micdb.ingest.readers import rosettasciio_signals
+from micdb.ingest.readers.rosettasciio_checks import check
+from micdb.records import Scan
 
-if TYPE_CHECKING:
-    import numpy as np
+_NAME = "rosettasciio"
+# Plugin of rsciio and its format. Tested: a real file was read and compared.
+_FORMATS = (
+    Format("bruker", "Bruker Esprit composite", (".bcf",), tested=True),
+    Format("empad", "EMPAD detector", (".xml",)),
+    Format("jeol", "JEOL Analysis Station image", (".img", ".map"), tested=True),
+    Format("mrcz", "compressed MRC", (".mrcz",)),
+    Format("pantarhei", "CEOS Panta Rhei", (".prz",), tested=True),
+    Format("phenom", "Phenom Element Identification", (".elid",), tested=True),
+    Format("quantumdetector", "Quantum Detectors Merlin", (".mib",), tested=True),
+    Format("ripple", "Lispix ripple", (".rpl",)),
+    Format("semper", "Semper", (".unf",), tested=True),
+    Format("topspin", "NanoMEGAS Topspin", (".app5",)),
+    Format("tvips", "TVIPS movie", (".tvips",), tested=True),
+)
+_OWN = "blockfile digitalmicrograph digitalsurf emd hspy image mrc nexus tia tiff"
+_SPECTRAL = "edax hamamatsu jobinyvon msa netcdf quadstar renishaw tofwerk trivista"
+# Every other plugin of rsciio -> why it is not used here.
+LEFT_OUT = {
+    **dict.fromkeys(_OWN.split(), "micdb reads it itself"),
+    **dict.fromkeys(_SPECTRAL.split(), "spectra and maps of spectra"),
+    **dict.fromkeys(("dens", "impulse", "protochips"), "logs of sample holders"),
+    "arina": "its pixels lie in other files, named by links that a stranger wrote",
+    "delmic": "spectra of light, in HDF5 that is opened without care",
+    "numpy": "a bare array does not say which of its axes are those of an image",
+    "usid": "a general table of measurements",
+    "zspy": "a folder, not a file",
+}
 
-# First bytes -> plugin of rsciio.
-_SIGNATURES = (
-    (b"AAMVHFSS", "bruker"), (b"IMGBLO", "blockfile"), (b"II\x97\x01", "tia"), (b"JK\x00\x02", "tia"),
-    (b"MQ1,", "quantumdetector"), (b"DSCOMPRESSED", "digitalsurf"), (b"DIGITAL SURF", "digitalsurf"),
-)  # fmt: skip
-_JEOL = b"JED-2200"  # stands at byte 4 of an Analysis Station image
-# Extension -> plugin, where the format has no signature of its own.
-_EXTENSIONS = {
-    ".prz": "pantarhei", ".elid": "phenom", ".tvips": "tvips", ".unf": "semper", ".hspy": "hspy",
-    ".nxs": "nexus",
-    ".img": "jeol", ".asw": "jeol", ".map": "jeol", ".mrcz": "mrcz", ".rpl": "ripple", ".hdf5": "hspy",
-    ".bcf": "bruker", ".blo": "blockfile", ".emi": "tia", ".ser": "tia", ".mib": "quantumdetector",
-    ".sur": "digitalsurf", ".pro": "digitalsurf", ".de5": "emd", ".app5": "topspin",
-}  # fmt: skip
+_SIGNATURES = ((b"AAMVHFSS", "bruker"), (b"MQ1,", "quantumdetector"))
+_JEOL = b"JED-2200:LibJxImage"  # at byte 4
+_SEMPER = "Semper".encode("utf-16-le")  # begins the label, after a header of 12 or 14 bytes and a title
+_RIPPLE = re.compile(rb"\A(?:;[^\n]*\n)*key\t\s*value\r?\n", re.IGNORECASE)
+_EMPAD = re.compile(rb"\A\s*(?:<\?xml[^>]*>\s*)?<root\b.*<(?:raw_file|pix_x|scan_parameters)\b", re.DOTALL)
+_JEOL_PROJECT = re.compile(rb"\A\0{4}.{8,2000}\x01\x0b\0{3}SampleInfo\0", re.DOTALL)
+_BZIP2 = re.compile(rb"\ABZh[1-9]1AY&SY")
+_BLOCK = 1 << 20  # [byte] a packed block of bzip2 is smaller
 
-_RGB = (("R", "G", "B"), ("R", "G", "B", "A"))
+_EXTENSIONS = {extension: known.name for known in _FORMATS for extension in known.extensions}
+_SHOWS_NOTHING = ("mrcz", "semper", "tvips")  # formats, or parts of a set, known by extension only
+_NAMED = {"jeol": (".img", ".map"), "pantarhei": (".prz",), "ripple": (".rpl", ".RPL")}  # rsciio insists
+
+# Content that is never an image -> what it is.
+_SPECTRA = (
+    (re.compile(rb"\A#FORMAT\s*:\s*EMSA/MAS"), "an EMSA/MAS spectrum"),
+    (re.compile(rb"\AMAPSPECTRA_DATA"), "an EDAX map of spectra"),
+    (re.compile(rb"\A.{4}JED-2200(?!:LibJxImage)", re.DOTALL), "a JEOL spectrum or map of spectra"),
+    (_JEOL_PROJECT, "a JEOL project (its images are .img and .map files)"),
+    (re.compile(rb"\AWDF1"), "a Renishaw Raman measurement"),
+    (re.compile(rb"\A\s*<\?xml[^>]*>\s*<TRTSpectrum\b"), "a Bruker spectrum"),
+)
 
 
 class RosettaSciIO(Reader):
-    """Bruker, TIA, Blockfile, Panta Rhei, Phenom, Merlin, TVIPS, Digital Surf, JEOL and more."""
+    """Bruker, Panta Rhei, Phenom, Merlin, TVIPS, JEOL, EMPAD, Semper, Topspin and ripple images."""
 
-    name = "rosettasciio"
-    extensions = tuple(sorted(_EXTENSIONS))
+    name = _NAME
+    formats = _FORMATS
     extra = "em"
 
     @classmethod
     def sniff(cls, path: Path, head: bytes) -> int:
-        """Say 2 for a signature, 1 for an extension whose format has none."""
-        if _by_signature(head):
+        """Say 2 for known content, spectra included; 1 for an extension whose format shows nothing."""
+        if _by_content(path, head) or _spectra(head):
             return 2
-        return 1 if path.suffix.lower() in _EXTENSIONS else 0
+        return 1 if _EXTENSIONS.get(path.suffix.lower()) in _SHOWS_NOTHING else 0
 
     def read(self, path: Path) -> list[Scan]:
         """Return the images of the file; see `Reader.read`."""
-        require("rsciio")
         with path.open("rb") as stream:
-            plugin = _by_signature(stream.read(64)) or _EXTENSIONS.get(path.suffix.lower())
-        if plugin is None:
-            raise NotAnImageError(path, "RosettaSciIO has no plugin for this file", reader=self.name)
-        parts = _parts(path, plugin)
-        scans: list[Scan] = []
-        for number, signal in enumerate(_signals(path, plugin)):
-            layout = _layout(signal)
-            if layout is not None:
-                origin = _Origin(path, plugin, number, parts)
-                scans.append(_scan(origin, signal, layout, index=len(scans)))
-        if not scans:
+            head = stream.read(HEAD)
+        plugin = _by_content(path, head) or _EXTENSIONS.get(path.suffix.lower())
+        what = _spectra(head)
+        if what or plugin is None:
             raise NotAnImageError(
-                path, "the file holds spectra or maps of spectra, no image", reader=self.name
+                path, f"this is {what or 'of no format known here'}, no image", reader=_NAME
             )
-        return scans
+        wanted = _NAMED.get(plugin, (path.suffix,))
+        if path.suffix not in wanted:
+            reason = f"RosettaSciIO reads this {plugin} file as {path.stem}{wanted[0]} only: rename it"
+            raise ReadError(path, reason, reader=_NAME)
+        parts = _parts(path, plugin)
+        _load_library()
+        check(path, plugin)
+        return rosettasciio_signals.scans(path, plugin, parts)
 
 
-class _Origin(NamedTuple):
-    path: Path
-    plugin: str
-    signal: int
-    parts: tuple[str, ...]
+def _load_library() -> None:
+    """Import RosettaSciIO, which then wants to print warnings: `micdb.ingest.sniff.quiet` came too early."""
+    fresh = "rsciio" not in sys.modules
+    require("rsciio")
+    if fresh:
+        logging.getLogger("rsciio").setLevel(logging.CRITICAL + 1)
 
 
-class _Layout(NamedTuple):
-    """Axes of a signal in the order of its array, and how many of them are leading."""
-
-    axes: list[Mapping[str, Any]]
-    colour: int
+def _spectra(head: bytes) -> str | None:
+    return next((what for pattern, what in _SPECTRA if pattern.search(head)), None)
 
 
-def _by_signature(head: bytes) -> str | None:
+def _by_content(path: Path, head: bytes) -> str | None:
+    """Return the plugin for what a file begins with."""
     for signature, plugin in _SIGNATURES:
         if head.startswith(signature):
             return plugin
-    return "jeol" if head[4:12] == _JEOL else None
+    extension = path.suffix.lower()
+    looks = (
+        ("jeol", head[4:].startswith(_JEOL)),
+        ("semper", head[:4] in (b"\x0c\0\0\0", b"\x0e\0\0\0") and _SEMPER in head[:600]),
+        ("tvips", _is_tvips(head)),
+        ("ripple", bool(_RIPPLE.search(head))),
+        ("empad", bool(_EMPAD.search(head))),
+        ("topspin", extension == ".app5" and signed(head)),
+        ("pantarhei", head.startswith(b"PK\x03\x04") and (extension == ".prz" or _is_prz(path, head))),
+        ("phenom", bool(_BZIP2.search(head)) and (extension == ".elid" or _is_elid(path))),
+    )
+    return next((plugin for plugin, found in looks if found), None)
+
+
+def _is_tvips(head: bytes) -> bool:
+    """Return whether the general header makes sense: its size, version 1 or 2, two sides, 8 or 16 bit."""
+    if len(head) < 256:
+        return False
+    size, version, width, height, bits = struct.unpack_from("<5I", head)
+    side = range(1, 1 << 15)
+    return size == 256 and version in (1, 2) and width in side and height in side and bits in (8, 16)
+
+
+def _is_prz(path: Path, head: bytes) -> bool:
+    """Return whether a zip archive, whose first member is an array of NumPy, is one of Panta Rhei's."""
+    length = int.from_bytes(head[26:28], "little")
+    if not head[30 : 30 + length].endswith(b".npy"):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {"data.npy", "meta_data.npy"} <= set(archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
+
+
+def _is_elid(path: Path) -> bool:
+    """Return whether what is packed begins as Element Identification's projects do."""
+    try:
+        with path.open("rb") as stream:
+            return bz2.BZ2Decompressor().decompress(stream.read(_BLOCK), 4) == b"EID2"
+    except OSError:
+        return False
 
 
 def _parts(path: Path, plugin: str) -> tuple[str, ...]:
     """Return the files that belong to this one; refuse a part that is read through another file."""
-    if plugin == "tia" and path.suffix.lower() == ".emi":
-        found = sorted(path.parent.glob(f"{_escaped(path.stem)}_*.[sS][eE][rR]"))
-        if not found:
-            raise NotAnImageError(
-                path, f"its data files {path.stem}_1.ser, ... are missing", reader="rosettasciio"
-            )
-        return tuple(str(part) for part in found)
-    if plugin == "tia":
-        owner = path.with_name(re.sub(r"_\d+\Z", "", path.stem) + ".emi")
-        if owner.is_file():
-            raise NotAnImageError(path, f"this is a part of {owner.name}; open that", reader="rosettasciio")
     if plugin == "tvips":
-        found_part = re.search(r"\A(.*_)(\d+)\Z", path.stem)
-        if found_part and int(found_part[2]) > 0:
-            first = f"{found_part[1]}{'0' * len(found_part[2])}{path.suffix}"
-            raise NotAnImageError(
-                path, f"this is a later part of a movie; open {first}", reader="rosettasciio"
-            )
-        if found_part:
-            return tuple(
-                str(part) for part in sorted(path.parent.glob(f"{_escaped(found_part[1])}*")) if part != path
-            )
-    return ()
+        found = re.fullmatch(r"(.+_)(\d{3})", path.stem)
+        if found is None or path.suffix.lower() != ".tvips":
+            reason = f"RosettaSciIO reads this tvips file as {path.stem}_000.tvips only: rename it"
+            raise ReadError(path, reason, reader=_NAME)
+        if int(found[2]):
+            first = f"{found[1]}000{path.suffix}"
+            raise NotAnImageError(path, f"this is a later part of a movie; open {first}", reader=_NAME)
+        return tuple(_later(path, found[1]))
+    beside = {"quantumdetector": (".hdr",), "ripple": (".raw", ".RAW")}.get(plugin, ())
+    return tuple(str(part) for suffix in beside if (part := path.with_suffix(suffix)).is_file())[:1]
 
 
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", name)
-
-
-def _signals(path: Path, plugin: str) -> list[dict[str, Any]]:
-    # Lazily, because a file with one image may hold gigabytes of spectra beside it.
-    reader = import_module(f"rsciio.{plugin}").file_reader
-    try:
-        signals = reader(str(path), lazy=True)
-    except NotImplementedError:
-        signals = reader(str(path))
-    return list(signals)
-
-
-def _layout(signal: Mapping[str, Any]) -> _Layout | None:
-    """Return the axes in array order, or None where the signal is no image."""
-    axes = sorted(signal["axes"], key=lambda axis: int(axis.get("index_in_array") or 0))
-    if any(axis.get("index_in_array") is None for axis in signal["axes"]):
-        axes = list(signal["axes"])
-    dtype = signal["data"].dtype
-    colour = len(dtype.names) if dtype.names in _RGB else 0
-    if len(axes) < 2 or (dtype.names and not colour):
-        return None
-    if any((unit := units.known(_unit(axis))) and units.compatible(unit, "eV") for axis in axes):
-        return None
-    plane = [bool(axis.get("navigate")) for axis in axes[-2:]]
-    map_of_numbers = all(axis.get("navigate") for axis in axes) and len(axes) == 2
-    return _Layout(axes, colour) if plane == [False, False] or map_of_numbers else None
-
-
-def _unit(axis: Mapping[str, Any]) -> str:
-    unit = axis.get("units")
-    return unit if isinstance(unit, str) else ""
-
-
-def _scan(origin: _Origin, signal: Mapping[str, Any], layout: _Layout, *, index: int) -> Scan:
-    path, problems = origin.path, list[str]()
-    names = _names(layout.axes)
-    axes = [_axis(name, axis) for name, axis in zip(names, layout.axes, strict=True)]
-    if path.suffix.lower() == ".ser" and origin.plugin == "tia":
-        axes = [Axis(axis.name, axis.size) for axis in axes]
-        problems.append("pixel size unknown: without its .emi a .ser does not say image or diffraction")
-    dtype = signal["data"].dtype
-    if layout.colour:
-        axes.append(Axis("colour", layout.colour))
-        dtype = dtype[0]
-    tree: dict[str, Any] = {}
-    with tolerate(problems, "the metadata"):
-        tree = hyperspy_tree.mapped(signal)
-    settings = apply(hyperspy_tree.KEYS, hyperspy_tree.short_paths(tree))
-    general = tree.get("General") if isinstance(tree.get("General"), Mapping) else {}
-    written = " ".join(text(general[key]) for key in ("date", "time") if general and general.get(key))
-    return Scan(
-        pixels=Pixels(
-            tuple(axis.size for axis in axes),
-            dtype.newbyteorder("=").name,
-            partial(_load, path, origin.plugin, origin.signal),
-        ),
-        axes=tuple(axes),
-        name=text((general or {}).get("title") or "") or path.stem,
-        source=Source(str(path), origin.plugin, "rosettasciio", _version(), index=index, parts=origin.parts),
-        channel=text((general or {}).get("title") or "") or None,
-        modality=hyperspy_tree.modality(tree, axes),
-        intensity_unit=hyperspy_tree.intensity_unit(tree),
-        acquired=hyperspy_tree.iso_time(written),
-        acquired_raw=written or None,
-        settings=settings.values,
-        original=plain(signal.get("original_metadata") or {}),
-        problems=(*problems, *settings.problems),
-    )
-
-
-def _names(axes: list[Mapping[str, Any]]) -> list[str]:
-    """Return our axis names: the navigation axes of a 4-D scan are scan_y and scan_x."""
-    leading = len(axes) - 2
-    named: list[str] = []
-    for number, axis in enumerate(axes[:leading]):
-        written = text(axis.get("name") or "").lower()
-        name = {"x": "scan_x", "y": "scan_y"}.get(written, written)
-        clear = re.fullmatch(r"[a-z_]\w*", name) and name not in named
-        named.append(name if clear else ("frame" if number == 0 else f"frame_{number}"))
-    return [*named, "y", "x"]
-
-
-def _axis(name: str, axis: Mapping[str, Any]) -> Axis:
-    size, unit = int(axis["size"]), units.known(_unit(axis))
-    try:
-        step, offset = float(axis["scale"]), float(axis.get("offset") or 0.0)
-    except (KeyError, TypeError, ValueError):
-        return Axis(name, size)
-    # Without a unit, HyperSpy's 1.0 means "nobody said".
-    if unit is None or not abs(step) > 0 or not abs(step) < float("inf"):
-        return Axis(name, size)
-    return Axis(name, size, step, offset, unit)
-
-
-def _load(path: Path, plugin: str, number: int) -> np.ndarray:
-    import numpy as np
-
-    signals = _signals(path, plugin)
-    if number >= len(signals):
-        raise DamagedFileError(path, f"image {number} is gone", reader="rosettasciio")
-    array = np.asarray(signals[number]["data"])
-    if array.dtype.names:
-        array = np.stack([array[name] for name in array.dtype.names], axis=-1)
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-
-
-def _version() -> str:
-    return f"rosettasciio {package_version('rosettasciio')}"
+def _later(path: Path, stem: str) -> list[str]:
+    found: list[str] = []
+    while (part := path.with_name(f"{stem}{len(found) + 1:03d}{path.suffix}")).is_file():
+        found.append(str(part))
+    return found

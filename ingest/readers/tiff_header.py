@@ -1,13 +1,16 @@
-"""What a TIFF dialect says of an image, and what the vendors' functions share."""
+"""What a TIFF dialect or a sidecar says of an image, and what the vendors' functions share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from micdb.ingest.metadata import Settings, local_time, measure, text, tolerate
+from micdb.ingest.metadata import Key, Settings, apply, local_time, measure, text, tolerate
 from micdb.records import Modality, Origin, Quantity
+
+Size = tuple[int, int]  # width, height [pixel]
 
 
 class Step(NamedTuple):
@@ -26,7 +29,7 @@ class Header:
     Parameters
     ----------
     format
-        Short name of the dialect, for `micdb.records.Source`.
+        Short name of the dialect, for `micdb.records.Source`; empty where nothing was found.
     steps
         Axis name (``y``, ``x``, ``z``, ``time``) -> calibration; what is not there is unknown.
     channels
@@ -35,7 +38,7 @@ class Header:
         Further files that were read.
     """
 
-    format: str = "tif"
+    format: str = ""
     steps: dict[str, Step] = field(default_factory=dict)
     channels: list[str] = field(default_factory=list)
     modality: Modality | None = None
@@ -47,9 +50,13 @@ class Header:
     parts: tuple[str, ...] = ()
 
     def take(self, found: Settings) -> None:
-        """Add the settings and problems a vendor table gave."""
-        self.settings.update(found.values)
+        """Add the settings and problems a vendor table gave; what is known already stays."""
+        self.settings |= {name: value for name, value in found.values.items() if name not in self.settings}
         self.problems.extend(found.problems)
+
+    def map(self, table: Iterable[Key], flat: Mapping[str, Any], *, origin: Origin = "file") -> None:
+        """Add the settings of a flat vendor dictionary."""
+        self.take(apply(table, flat, origin=origin))
 
     def calibrate(self, axis: str, value: Any, *, unit: str | None = None, origin: Origin = "file") -> None:
         """Set the step of an axis from a vendor's number, or write down why it stays unknown."""
@@ -59,6 +66,11 @@ class Header:
                 self.steps[axis] = Step(number, own, 0.0, origin)
             else:
                 self.problems.append(f"pixel size along {axis} unknown: the file says {text(value)!r}")
+
+    def calibrate_both(self, value: Any, *, unit: str | None = None, origin: Origin = "file") -> None:
+        """Set the steps of y and x from one number."""
+        self.calibrate("y", value, unit=unit, origin=origin)
+        self.calibrate("x", value, unit=unit, origin=origin)
 
 
 def raw_tag(page: Any, tag: int) -> bytes:
@@ -76,26 +88,35 @@ def ini(written: str) -> dict[str, Any]:
     for line in written.splitlines():
         bare = line.strip().strip("\x00")
         if bare.startswith("[") and bare.endswith("]"):
-            section = tree.setdefault(bare[1:-1], {})
+            found = tree.setdefault(bare[1:-1], {})
+            section = found if isinstance(found, dict) else {}
         elif "=" in bare:
             key, _, value = bare.partition("=")
             section[key.strip()] = value.strip()
     return tree
 
 
-def calibrate_unless_resampled(
-    header: Header, page: Any, sizes: Mapping[str, Any], *, unit: str | None, recorded_width: Any
-) -> None:
-    """Calibrate y and x, except where an editor changed the width and left the old pixel size in the tag."""
+def resampled(header: Header, page: Any, recorded_width: Any) -> bool:
+    """Say whether an editor changed the width and left the old pixel size in the tag; notes it if so."""
     width = str(recorded_width or "").split("*")[0].strip()
-    if width.isdigit() and int(width) not in (0, page.imagewidth):
-        header.problems.append(
-            f"pixel size unknown: recorded {width} pixels wide, but the image now has {page.imagewidth}"
-        )
-        return
-    for axis, size in sizes.items():
-        if size is not None and text(size):
-            header.calibrate(axis, size, unit=unit)
+    if not width.isdigit() or int(width) in (0, page.imagewidth):
+        return False
+    header.problems.append(
+        f"pixel size unknown: recorded {width} pixels wide, but the image now has {page.imagewidth}"
+    )
+    return True
+
+
+def other_size(header: Header, stated: Any, size: Size, *, bar: int = 0) -> bool:
+    """Say, and write down, that a text names another size; `bar` rows of data bar may be added below."""
+    numbers = [int(number) for number in re.findall(r"\d+", str(stated or ""))[:2]]
+    if len(numbers) < 2 or 0 in numbers:
+        return False
+    width, height = numbers
+    if width == size[0] and height <= size[1] <= height + bar:
+        return False
+    header.problems.append(f"it says {width} x {height} pixels, the picture has {size[0]} x {size[1]}")
+    return True
 
 
 def set_date(header: Header, day: Any, clock: Any, *, formats: tuple[str, ...]) -> None:

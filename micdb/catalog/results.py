@@ -79,6 +79,7 @@ rollup = Table(
     column("name", Text, "n_atoms, mean_coordination, ...", primary_key=True),
     column("value", Float(53), "number in `unit`"),
     column("unit", Text, "unit of the value; NULL for plain numbers"),
+    Index("ix_rollup_name", "run_pk", "name", "value"),  # im.order > 0.9, and the largest ones
     comment="Per-image numbers, written in the transaction that makes the part they come from live.",
 )  # fmt: skip
 

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
+from sqlalchemy.schema import SetColumnComment, SetTableComment
 
-from micdb.catalog.engine import reading, writing
-from micdb.errors import ForeignDatabaseError, NewSchemaError, OldSchemaError
+from micdb.catalog.columns import metadata
+from micdb.catalog.engine import place, reading, restructuring
+from micdb.catalog.tables import setting
+from micdb.errors import ForeignDatabaseError, NewSchemaError, OldSchemaError, UsageError
 from micdb.provenance import package_version
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 # Every revision this micdb knows, oldest first; the last is the one it reads and writes.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002", "0003", "0004")
 HEAD = REVISIONS[-1]
 
 
-def create(engine: Engine) -> None:
-    """Create the schema in an empty database."""
-    with writing(engine) as connection:
+def create(engine: Engine, settings: Mapping[str, Any] | None = None) -> None:
+    """Create the schema in an empty database, with what it should know about itself, in one transaction.
+
+    Raises
+    ------
+    UsageError
+        There are tables in it already; nothing is changed.
+    """
+    with restructuring(engine) as connection:
+        tables = sorted(sa.inspect(connection).get_table_names())
+        if tables:
+            ours = "alembic_version" in tables
+            what = "is a micdb database already" if ours else f"holds the tables {', '.join(tables[:5])}"
+            raise UsageError(f"{place(engine)} {what}; give the name of an empty database")
         _upgrade(connection)
+        for name, value in (settings or {}).items():
+            connection.execute(setting.insert(), {"name": name, "value": value})
 
 
 def upgrade(engine: Engine) -> str | None:
@@ -34,10 +51,10 @@ def upgrade(engine: Engine) -> str | None:
     NewSchemaError, ForeignDatabaseError
         There is nothing this micdb may do to it.
     """
-    with writing(engine) as connection:
+    with restructuring(engine) as connection:
         before = revision(connection)
         try:
-            _check(connection, before, name=str(engine.url.database))
+            _check(connection, before, name=place(engine))
         except OldSchemaError:
             _upgrade(connection)
     return before
@@ -79,11 +96,13 @@ def _check(connection: Connection, found: str | None, *, name: str) -> None:
     if found is None:
         tables = sa.inspect(connection).get_table_names()
         holds = f"it holds the tables {', '.join(sorted(tables)[:5])}" if tables else "it is empty"
-        raise ForeignDatabaseError(f"{name} is not a micdb database: {holds}; make one with: micdb init DIR")
+        make = "micdb init DIR" if connection.dialect.name == "sqlite" else "micdb init ADDRESS --folder DIR"
+        raise ForeignDatabaseError(f"{name} is not a micdb database: {holds}; make one with: {make}")
     if found in REVISIONS:
+        kept = "a backup is kept" if connection.dialect.name == "sqlite" else "make a backup first: pg_dump"
         raise OldSchemaError(
             f"{name} has schema {found}, this micdb ({package_version()}) needs {HEAD}; "
-            f"upgrade it (a backup is kept) with: micdb upgrade --db {name}"
+            f"upgrade it ({kept}) with: micdb upgrade --db {name}"
         )
     raise NewSchemaError(
         f"{name} has schema {found}, newer than this micdb ({package_version()}) knows ({HEAD}); "
@@ -97,6 +116,17 @@ def _upgrade(connection: Connection) -> None:
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    if connection.dialect.supports_comments:
+        _explain(connection)
+
+
+def _explain(connection: Connection) -> None:
+    """Write what tables and columns mean, for people who look at the server with other programs."""
+    comments: list[SetTableComment | SetColumnComment] = []
+    for table in metadata.sorted_tables:
+        comments += [SetTableComment(table), *map(SetColumnComment, table.columns)]
+    said = (str(comment.compile(dialect=connection.dialect)) for comment in comments)
+    connection.connection.cursor().execute(";\n".join(said))
 
 
 def _config() -> Config:

@@ -6,7 +6,17 @@ docs/schema.md. Rows are written by the services of the layers above, through SQ
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Index, Integer, String, Table, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Index,
+    Integer,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
 
 from micdb.catalog.columns import Json, Moment, Text, column, key, metadata, number, refers, uid
 
@@ -76,21 +86,24 @@ object_ = Table(
     column("sha256", String(64), "sha256 of the bytes", nullable=False, unique=True),
     column("path", Text, "place below the database folder", nullable=False, unique=True),
     column("size", BigInteger, "length", nullable=False, unit="byte"),
-    column("media_type", Text, "application/x-hdf5 or application/vnd.apache.parquet", nullable=False),
+    column("media_type", Text, "application/x-hdf5, vnd.apache.parquet or x-tar", nullable=False),
     column("state", String(12), "pending, live or quarantined", nullable=False, index=True),
     column("created_at", Moment, "when the row was written", nullable=False),
     column("expires_at", Moment, "when a pending or quarantined object may be purged"),
+    refers("object", "pack that holds its bytes; NULL where it is a file of its own", name="pack_pk"),
+    column("pack_offset", BigInteger, "where its bytes begin in the pack", unit="byte"),
     CheckConstraint("state IN ('pending', 'live', 'quarantined')", name="state"),
     comment="Every file micdb owns. A byte on disk counts only when a live row names it.",
 )  # fmt: skip
 
 acquisition = Table(
     "acquisition", metadata, key(), uid(),
-    column("source_sha256", String(64), "sha256 of the file that recorded it", nullable=False, unique=True),
+    column("source_sha256", String(64), "of the file that recorded it; NULL until it is hashed", unique=True),
     column("started", Moment, "moment of acquisition, ISO 8601; no zone means local time, zone unknown"),
     comment="One recording: its channels are micrographs that share it.",
 )  # fmt: skip
 
+_DELETED = text("deleted_at IS NOT NULL")  # few are: their index is small
 micrograph = Table(
     "micrograph", metadata, key(), uid(),
     column("name", Text, "title in the file, or the file's stem", nullable=False, index=True),
@@ -99,12 +112,13 @@ micrograph = Table(
     refers("sample", "specimen it shows"),
     refers("instrument", "microscope that took it"),
     refers("person", "operator"),
-    refers("object", "HDF5 file with the pixels", nullable=False),
-    column("pixel_hash", String(64), "sha256 of shape, dtype and values", nullable=False, index=True),
+    refers("object", "HDF5 file with the pixels; NULL while they are deferred"),
+    column("pixel_hash", String(64), "sha256 of shape, dtype and values; NULL while deferred", index=True),
     column("modality", Text, "SEM, TEM, STEM, STM, AFM, optical or diffraction", index=True),
     column("channel", Text, "detector or signal as the file names it"),
     column("acquired", Moment, "moment of acquisition, ISO 8601; no zone means local time, zone unknown"),
     column("acquired_raw", Text, "the same as the file wrote it"),
+    column("acquired_zone", String(8), "of acquired: UTC, an offset as +02:00, or unknown (local time)"),
     column("height", Integer, "rows", nullable=False, unit="pixel"),
     column("width", Integer, "columns", nullable=False, unit="pixel"),
     column("n_frames", Integer, "images along all leading axes", nullable=False),
@@ -137,6 +151,8 @@ micrograph = Table(
     column("created_at", Moment, "when it was ingested", nullable=False),
     column("deleted_at", Moment, "tombstone; NULL while alive"),
     Index("ix_micrograph_pixel_size", "pixel_size"),  # im.pixel_size < "1 nm"
+    Index("ix_micrograph_created_at", "created_at", "deleted_at"),  # the newest ones, and how many there are
+    Index("ix_micrograph_deleted_at", "deleted_at", sqlite_where=_DELETED, postgresql_where=_DELETED),
     comment="One image of one channel, with one or more frames: the grain of db.images.",
 )  # fmt: skip
 
@@ -151,11 +167,13 @@ frame = Table(
 source = Table(
     "source", metadata, key(), uid(),
     refers("micrograph", "image it became", nullable=False),
-    column("sha256", String(64), "sha256 of the original file", nullable=False),
+    column("sha256", String(64), "sha256 of the original file; NULL while its pixels are deferred"),
     column("position", Integer, "which image of the file, from 0", nullable=False),
     column("file_name", Text, "name without folder", nullable=False),
-    column("path", Text, "absolute path at ingest time", nullable=False),
+    column("path", Text, "absolute, at ingest time; below its archive", nullable=False, index=True),
     column("size", BigInteger, "length of the original file", nullable=False, unit="byte"),
+    column("modified_ns", BigInteger, "last change of the file, since 1970; NULL in archives", unit="ns"),
+    column("parts", Json, "further files that were read with it: name and sha256 of each"),
     column("format", Text, "dm3, tif_fei, ...", nullable=False),
     column("reader", Text, "registered reader name", nullable=False),
     column("reader_version", Text, "version of the library that parsed it", nullable=False),
@@ -202,6 +220,13 @@ property_value = Table(
     Index("uq_property_value_live", "natural_key", unique=True),
     CheckConstraint("level IN ('sample', 'region', 'image')", name="level"),
     comment="One value of one property of one sample, region or image.",
+)  # fmt: skip
+
+setting = Table(
+    "setting", metadata,
+    column("name", Text, "folder: where files lie when the catalog is on a server", primary_key=True),
+    column("value", Json, "its value", nullable=False),
+    comment="What a database knows about itself.",
 )  # fmt: skip
 
 event = Table(

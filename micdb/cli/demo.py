@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from micdb import database
+from micdb import opening
 from micdb.catalog.engine import CATALOG
 from micdb.cli import output
 from micdb.cli.demo_report import Findings, write
@@ -49,7 +49,7 @@ def run(folder: Path, data: Path | None) -> None:
     base = folder / "demo.micdb"
     _clear(base)
     _say(f"micdb init {base}")
-    with database.init(base) as db:
+    with opening.init(base) as db:
         for batch in batches:
             _ingest(db, batch)
         _populate(db)

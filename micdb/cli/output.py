@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -36,7 +37,7 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(_plain(value), indent=2, ensure_ascii=False) + "\n")
 
 
-def print_frame(frame: pd.DataFrame, form: str) -> None:
+def print_frame(frame: pd.DataFrame, form: str, *, cut: bool = False) -> None:
     """Print a query's answer.
 
     Parameters
@@ -46,6 +47,8 @@ def print_frame(frame: pd.DataFrame, form: str) -> None:
     form
         One of `FORMATS`. JSON carries the units beside the rows; in CSV they stand in the header,
         ``pixel_size [nm]``.
+    cut
+        Whether a table on a terminal shows just the columns that fit, because nobody asked for all of them.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def print_frame(frame: pd.DataFrame, form: str) -> None:
         headers = [_header(str(name), units) for name in frame.columns]
         frame.to_csv(sys.stdout, index=False, header=headers)
     elif form == "table":
-        _print_table(frame, units)
+        _print_table(frame, units, cut=cut and console().is_terminal)
     else:
         raise UsageError(f"no format {form!r}; there are {', '.join(FORMATS)}")
 
@@ -94,16 +97,32 @@ def short(path: Path, width: int = 32) -> str:
     return path.name if len(path.name) <= width else "…" + path.name[1 - width :]
 
 
-def _print_table(frame: pd.DataFrame, units: dict[str, str | None]) -> None:
+def _print_table(frame: pd.DataFrame, units: dict[str, str | None], *, cut: bool) -> None:
+    headers = [_header(str(name), units) for name in frame.columns]
+    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    shown = _fitting(headers, rows, console().width) if cut else len(headers)
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for name in frame.columns:
+    for header, name in zip(headers[:shown], frame.columns, strict=False):
         numeric = frame[name].dtype.kind in "iuf" if hasattr(frame[name].dtype, "kind") else False
-        header = Text(_header(str(name), units))
-        table.add_column(header, justify="right" if numeric else "left", overflow="fold")
-    for row in frame.itertuples(index=False):
-        table.add_row(*(Text(_cell(value)) for value in row))
+        table.add_column(Text(header), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row[:shown]))
     console().print(table)
-    console().print(f"{len(frame):,} {'row' if len(frame) == 1 else 'rows'}", style="dim")
+    said = f"{len(frame):,} {'row' if len(frame) == 1 else 'rows'}"
+    left = len(headers) - shown
+    if left:
+        said += f"; {left} more column{'s' * (left > 1)}: --columns names some, --format csv has all"
+    console().print(said, style="dim", highlight=False)
+
+
+def _fitting(headers: list[str], rows: list[list[str]], width: int) -> int:
+    """Return how many columns fit side by side, at least one."""
+    used = 0
+    for index, header in enumerate(headers):
+        used += max([cell_len(header), *(cell_len(row[index]) for row in rows)]) + 2
+        if used > width:
+            return max(index, 1)
+    return len(headers)
 
 
 def _header(name: str, units: dict[str, str | None]) -> str:

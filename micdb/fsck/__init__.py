@@ -16,21 +16,32 @@ from micdb.catalog.engine import reading
 from micdb.catalog.results import part, run_item
 from micdb.catalog.tables import micrograph, object_
 from micdb.fsck.contents import check_embeddings, check_parts, check_rollups
+from micdb.fsck.indexes import check_indexes
+from micdb.fsck.packs import check_leftovers, check_packs
+from micdb.fsck.quarantined import check_quarantined
 from micdb.fsck.report import Finding, Report, Scope
 from micdb.fsck.rows import check_catalog, check_leases, check_properties, check_references, check_results
+from micdb.fsck.server import check_counters
+from micdb.fsck.snapshots import check_snapshots
 from micdb.fsck.storage import check_files, check_objects, check_pending, check_staging
 
 __all__ = ["Finding", "Report", "check"]
 
 # Sweeping comes first: what a dead process left must not be reported twice.
 CHECKS = (
+    check_counters,
     check_staging,
     check_pending,
     check_files,
+    check_leftovers,
+    check_snapshots,
+    check_quarantined,
     check_objects,
+    check_packs,
     check_references,
     check_parts,
     check_embeddings,
+    check_indexes,
     check_rollups,
     check_leases,
     check_results,
@@ -83,5 +94,6 @@ def _counts(engine: Engine) -> dict[str, int]:
             name: int(connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
             for name, table in tables.items()
         }
-        live = sa.select(sa.func.coalesce(sa.func.sum(object_.c.size), 0)).where(object_.c.state == "live")
+        on_disk = sa.and_(object_.c.state == "live", object_.c.pack_pk.is_(None))
+        live = sa.select(sa.func.coalesce(sa.func.sum(object_.c.size), 0)).where(on_disk)
         return {**counts, "live_bytes": int(connection.scalar(live) or 0)}

@@ -14,7 +14,7 @@ from sqlalchemy import Row
 
 from micdb.catalog.engine import reading
 from micdb.catalog.results import embedding_space, part, rollup
-from micdb.catalog.tables import object_
+from micdb.catalog.tables import micrograph, object_
 from micdb.errors import StoreError
 from micdb.fsck.report import Finding, Scope
 from micdb.store.parts import read_columns, read_metadata
@@ -64,11 +64,15 @@ def check_embeddings(scope: Scope) -> Iterator[Finding]:
 
 
 def check_rollups(scope: Scope) -> Iterator[Finding]:
-    """Find images whose ``n_atoms`` is not the number of their rows in the atoms parts."""
+    """Find images of one frame whose ``n_atoms`` is not the number of their rows in the atoms parts.
+
+    Of a stack it is the mean over its frames, and some of those may have been refused.
+    """
     with reading(scope.engine) as connection:
         query = (
             sa.select(rollup.c.run_pk, rollup.c.micrograph_pk, rollup.c.value)
-            .where(rollup.c.name == "n_atoms", rollup.c.value.is_not(None))
+            .join(micrograph, micrograph.c.pk == rollup.c.micrograph_pk)
+            .where(rollup.c.name == "n_atoms", rollup.c.value.is_not(None), micrograph.c.n_frames == 1)
             .order_by(rollup.c.run_pk, rollup.c.micrograph_pk)
         )
         said: dict[int, dict[int, float]] = defaultdict(dict)

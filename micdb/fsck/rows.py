@@ -14,6 +14,7 @@ from micdb.catalog.results import part, rollup, run_item, segment
 from micdb.catalog.tables import micrograph, object_, property_def, property_value
 from micdb.errors import CatalogError, UnitError
 from micdb.fsck.report import Finding, Scope
+from micdb.fsck.server import check_server
 from micdb.provenance import now
 
 
@@ -23,6 +24,8 @@ def check_catalog(scope: Scope) -> Iterator[Finding]:
         with reading(scope.engine) as connection:
             if scope.engine.dialect.name == "sqlite":
                 yield from _check_sqlite(connection)
+            else:
+                yield from check_server(connection)
             found = schema.revision(connection)
     except CatalogError as error:
         yield Finding("error", "catalog-damaged", "catalog", str(error))

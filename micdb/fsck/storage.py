@@ -15,7 +15,7 @@ from micdb.catalog.tables import micrograph, object_
 from micdb.errors import StoreError
 from micdb.fsck.report import Finding, Scope
 from micdb.provenance import file_hash, uuid7
-from micdb.store.files import MEDIA_TYPES, OBJECTS, PARTS, QUARANTINE, STAGING, move
+from micdb.store.files import MEDIA_TYPES, OBJECTS, PACKS, PARTS, QUARANTINE, STAGING, move
 from micdb.store.nexus import read_axes, read_frame
 from micdb.store.parts import read_metadata
 from micdb.store.staging import LOCK, claimed, leftovers
@@ -60,7 +60,7 @@ def check_pending(scope: Scope) -> Iterator[Finding]:
 def check_files(scope: Scope) -> Iterator[Finding]:
     """Find files in the store that no row names; repair moves them to ``quarantine/``."""
     # Files before rows: a file whose row is written meanwhile is then known.
-    files = [name for folder in (OBJECTS, PARTS) for name in _walk(scope.root, folder)]
+    files = [name for folder in (OBJECTS, PACKS, PARTS) for name in _walk(scope.root, folder)]
     staging = scope.root / STAGING
     strays = [path for path in staging.glob("*") if path.is_file() and path.suffix != LOCK]
     with reading(scope.engine) as connection:
@@ -74,15 +74,18 @@ def check_files(scope: Scope) -> Iterator[Finding]:
             name,
             f"no row names this file; move it to {QUARANTINE}/ with: micdb fsck --repair",
         )
-        yield found.mended() if scope.repair and _quarantine(scope, name) else found
+        yield found.mended() if scope.repair and quarantine(scope, name) else found
 
 
 def check_objects(scope: Scope) -> Iterator[Finding]:
-    """Find live objects whose file is missing or has other bytes than were committed."""
+    """Find live objects whose file is missing or has other bytes than were committed.
+
+    Packs and what lies in them are `micdb.fsck.packs.check_packs`' business.
+    """
+    o = object_.c
+    own = sa.and_(o.state == "live", o.pack_pk.is_(None), o.media_type != MEDIA_TYPES[".tar"])
     with reading(scope.engine) as connection:
-        rows = connection.execute(
-            sa.select(object_).where(object_.c.state == "live").order_by(object_.c.pk)
-        ).all()
+        rows = connection.execute(sa.select(object_).where(own).order_by(o.pk)).all()
     for row in rows:
         trouble = _trouble(scope.root / row.path, row, deep=scope.deep)
         if trouble is not None:
@@ -125,6 +128,7 @@ def _is_referred(connection: Connection, pk: int) -> bool:
         micrograph.c.object_pk,
         part.c.object_pk,
         segment.c.object_pk,
+        object_.c.pack_pk,
     )
     found = sa.union_all(*(sa.select(sa.literal(1)).where(column == pk) for column in columns))
     return connection.execute(found).first() is not None
@@ -136,7 +140,8 @@ def _walk(root: Path, folder: str) -> Iterator[str]:
             yield path.relative_to(root).as_posix()
 
 
-def _quarantine(scope: Scope, name: str) -> bool:
+def quarantine(scope: Scope, name: str) -> bool:
+    """Move a file that no row names out of the way; return whether it still was one."""
     with writing(scope.engine) as connection:
         row = connection.execute(sa.select(object_.c.pk).where(object_.c.path == name)).first()
         if row is not None or not (scope.root / name).exists():  # it became known, or went, meanwhile

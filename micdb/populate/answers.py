@@ -53,6 +53,8 @@ def ask(extractor: Extractor, pictures: Iterator[Picture]) -> Iterator[Answer]:
                 f"extractor {extractor.card.name!r} answered for image pk {results[0].image} when asked "
                 f"about {image}; it must hand back the picture's `image`"
             )
+        if isinstance(results[0], Extraction) and len(picture.pixels) == 1:
+            _check_counts(extractor, results[0], image)
         yield Answer(picture.image, results[0], time.perf_counter() - start)
 
 
@@ -96,9 +98,21 @@ def _checked(extractor: Extractor, image: int, name: str, table: pa.Table) -> pa
         raise ContractError(
             f"{where}: rows of another image; the column 'image' must be {image} in every row"
         )
-    if name == "embeddings":
+    if name in ("embeddings", "patches"):
         _check_vectors(extractor, rows, where)
     return rows
+
+
+def _check_counts(extractor: Extractor, result: Extraction, image: str) -> None:
+    """Refuse a roll-up ``n_atoms`` of one frame that is not the number of atoms: queries answer with it."""
+    for table in extractor.schemas:
+        value, _ = result.rollups.get(f"n_{table}", (None, None))
+        rows = result.tables[table].num_rows if table in result.tables else 0
+        if value is not None and value != rows:
+            raise ContractError(
+                f"extractor {extractor.card.name!r} says n_{table} is {value:g} for {image} and gave {rows} "
+                "rows; of one frame it must be their number, of a stack the mean over its frames"
+            )
 
 
 def _check_vectors(extractor: Extractor, rows: pa.Table, where: str) -> None:

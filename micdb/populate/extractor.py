@@ -119,6 +119,8 @@ class Extractor(ABC):
     card: ClassVar[Card]
     #: Arrow schema of every table it fills; begin with the columns of `micdb.populate.facts`.
     schemas: ClassVar[Mapping[str, pa.Schema]]
+    #: Side [pixel of the space] of the windows that fill ``patches``; None when it fills no such table.
+    window: ClassVar[int | None] = None
 
     def __init__(self, **parameters: Any) -> None:
         defaults = self.card.parameters
@@ -131,7 +133,7 @@ class Extractor(ABC):
 
     @property
     def spaces(self) -> tuple[Space, ...]:
-        """Spaces of vectors it may fill; empty when it fills no ``embeddings`` table."""
+        """Spaces of vectors it may fill; empty when it fills neither ``embeddings`` nor ``patches``."""
         return ()
 
     @abstractmethod

@@ -40,4 +40,48 @@ EMBEDDINGS = pa.schema(
     ]
 )
 
-FACTS: dict[str, pa.Schema] = {"atoms": ATOMS, "bonds": BONDS, "embeddings": EMBEDDINGS}
+PATCHES = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("space", pa.string(), nullable=False),
+        pa.field("x_px", pa.int32(), nullable=False),  # top-left corner of the patch, whole pixels
+        pa.field("y_px", pa.int32(), nullable=False),
+        pa.field("width_px", pa.int32(), nullable=False),
+        pa.field("height_px", pa.int32(), nullable=False),
+        pa.field("vector", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+TRACKS = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("track", pa.int32(), nullable=False),  # number of the track within its image, from 0
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("idx", pa.int32()),  # atoms.idx or number of the defect in that frame
+        pa.field("x_px", pa.float32(), nullable=False),
+        pa.field("y_px", pa.float32(), nullable=False),
+        pa.field("x_nm", pa.float32()),
+        pa.field("y_nm", pa.float32()),
+        pa.field("state", pa.string()),  # what it is at that moment: vacancy, 3-fold, ...
+    ]
+)
+
+LATENTS = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),  # z0, order parameter, strain_xx, ...
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("sd", pa.float64()),
+    ]
+)
+
+FACTS: dict[str, pa.Schema] = {
+    "atoms": ATOMS,
+    "bonds": BONDS,
+    "embeddings": EMBEDDINGS,
+    "patches": PATCHES,
+    "tracks": TRACKS,
+    "latents": LATENTS,
+}

@@ -43,15 +43,20 @@ class Progress:
 
 
 def plan(connection: Connection, run_pk: int, images: Sequence[int] | None) -> int:
-    """Add a pending item for every live image (of `images`) that the run has not seen; return how many."""
+    """Add a pending item for every live image (of `images`) that the run has not seen; return how many.
+
+    Images whose pixels are deferred are left out: they are seen once their pixels have come.
+    """
     wanted = sa.select(sa.literal(run_pk), micrograph.c.pk, sa.literal("pending"), sa.literal(0)).where(
         micrograph.c.deleted_at.is_(None),
+        micrograph.c.object_pk.is_not(None),
         ~sa.exists().where(run_item.c.run_pk == run_pk, run_item.c.micrograph_pk == micrograph.c.pk),
     )
     if images is not None:
         wanted = wanted.where(micrograph.c.pk.in_(sa.select(id_list(connection, images).c.id)))
     columns = ["run_pk", "micrograph_pk", "status", "attempt"]
-    return connection.execute(run_item.insert().from_select(columns, wanted)).rowcount
+    insert = run_item.insert().from_select(columns, wanted).execution_options(preserve_rowcount=True)
+    return connection.execute(insert).rowcount
 
 
 def claim(engine: Engine, run_pk: int, *, worker: str, limit: int, images: Sequence[int] | None) -> list[int]:
@@ -91,7 +96,7 @@ def free_dead_claims(engine: Engine, run_pk: int) -> None:
     with writing(engine) as connection:
         expired = run_item.c.lease_until < _stamp(datetime.now(UTC))
         holders = connection.execute(
-            sa.select(run_item.c.worker, sa.func.max(expired))
+            sa.select(run_item.c.worker, sa.func.max(sa.case((expired, 1), else_=0)))
             .where(run_item.c.run_pk == run_pk, run_item.c.status == "claimed")
             .group_by(run_item.c.worker)
         ).all()

@@ -9,6 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from micdb import places
 from micdb.catalog.engine import reading
 from micdb.catalog.rows import id_list
 from micdb.catalog.tables import micrograph, object_
@@ -23,21 +24,32 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def load_pictures(engine: Engine, root: Path, images: Sequence[int]) -> Iterator[Picture]:
-    """Yield the pictures of those micrographs in the order given, read one at a time."""
-    m, o = micrograph.c, object_.c
+    """Yield the pictures of those micrographs in the order given, read one at a time.
+
+    Raises
+    ------
+    UsageError
+        The pixels of one of them are deferred.
+    """
+    m = micrograph.c
     query = sa.select(
         m.pk, m.name, m.modality, m.channel, m.colour, m.pixel_size_x, m.pixel_size_y,
-        m.reciprocal_pixel_size_x, o.path,
-    ).join_from(micrograph, object_)  # fmt: skip
+        m.reciprocal_pixel_size_x, *places.COLUMNS,
+    ).select_from(places.with_packs(micrograph.join(object_)))  # fmt: skip
     with reading(engine) as connection:
         wanted = query.where(m.pk.in_(sa.select(id_list(connection, images).c.id)))
         rows = {row.pk: row for row in connection.execute(wanted)}
+    if missing := [image for image in images if image not in rows]:
+        raise UsageError(
+            f"the pixels of {len(missing)} of {len(images)} images are still in their original files; "
+            "bring them in with: micdb fetch"
+        )
     for image in images:
         row = rows[image]
         scaled = row.pixel_size_x is not None and row.pixel_size_y is not None
         yield Picture(
             image=image,
-            pixels=as_grey_stack(nexus.read_pixels(root / row.path), colour=row.colour),
+            pixels=as_grey_stack(nexus.read_pixels(places.place(engine, root, row)), colour=row.colour),
             pixel_size=(row.pixel_size_y, row.pixel_size_x) if scaled else None,
             modality="diffraction" if row.reciprocal_pixel_size_x is not None else row.modality,
             channel=row.channel,

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine
 
-from micdb.catalog.engine import reading, sqlite_engine, writing
+from micdb.catalog.engine import open_engine, reading, writing
 from micdb.catalog.results import run_item
 from micdb.catalog.rows import id_list
 from micdb.errors import MicdbError, UsageError
@@ -142,9 +142,9 @@ def _work_in_processes(engine: Engine, job: Job, count: int, watch: Watcher | No
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     pipes = [context.Pipe(duplex=False) for _ in range(count)]
-    said, database = (os.getpid(), stop), Path(str(engine.url.database))
+    said = (os.getpid(), stop)
     # Plain processes, not a pool: the workers of a pool wait for ever when their parent is killed.
-    workers = [context.Process(target=_process, args=(database, job, *said, end)) for _, end in pipes]
+    workers = [context.Process(target=_process, args=(engine.url, job, *said, end)) for _, end in pipes]
     try:
         with _interrupts_held():
             for worker in workers:
@@ -183,10 +183,10 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _process(database: Path, job: Job, parent: int, stop: Event, trouble: Connection) -> None:
+def _process(catalog: URL, job: Job, parent: int, stop: Event, trouble: Connection) -> None:
     from threadpoolctl import threadpool_limits
 
-    engine = sqlite_engine(database)
+    engine = open_engine(catalog)
 
     def proceed() -> bool:
         # A worker whose parent was killed must not go on writing behind the next command's back.

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from micdb.catalog import bulk
 from micdb.catalog.results import part, rollup, run_item
 from micdb.populate import jobs
 from micdb.populate.answers import Answer, ask, gather
@@ -87,7 +87,7 @@ def _work_batch(engine: Engine, job: Job, images: Sequence[int]) -> int:
             staged[name] = seal(path, partial(_part_target, name))
         unpublished.pop_all()
 
-    def commit(connection: Connection, objects: dict[str, int]) -> int:
+    def commit(connection: Connection, objects: Mapping[str, int]) -> int:
         finished = _finish(connection, job, answers)  # first: what another has answered must not be added
         for name, file in staged.items():
             _add_part(connection, job.run_pk, name, tables[name], objects[file.sha256])
@@ -118,14 +118,13 @@ def _add_part(connection: Connection, run_pk: int, name: str, table: pa.Table, o
 
 
 def _add_rollups(connection: Connection, run_pk: int, answers: Sequence[Answer]) -> None:
-    rows: list[dict[str, Any]] = [
-        {"run_pk": run_pk, "micrograph_pk": answer.image, "name": name, "value": value, "unit": unit}
+    rows = (
+        (run_pk, answer.image, name, value, unit)
         for answer in answers
         if isinstance(answer.result, Extraction)
         for name, (value, unit) in answer.result.rollups.items()
-    ]
-    if rows:
-        connection.execute(rollup.insert(), rows)
+    )
+    bulk.insert(connection, rollup, ("run_pk", "micrograph_pk", "name", "value", "unit"), rows)
 
 
 def _finish(connection: Connection, job: Job, answers: Sequence[Answer]) -> int:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from micdb.query.expr import Expr
 
-Function = Literal["count", "size", "mean", "sum", "min", "max", "std", "median", "nunique"]
-FUNCTIONS: tuple[Function, ...] = ("count", "size", "mean", "sum", "min", "max", "std", "median", "nunique")
+Function = Literal["count", "size", "mean", "sum", "min", "max", "std", "var", "median", "nunique"]
+FUNCTIONS: tuple[Function, ...] = (
+    "count", "size", "mean", "sum", "min", "max", "std", "var", "median", "nunique"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,8 +23,8 @@ class Aggregate:
     name
         Name of the column in the answer.
     function
-        What to compute. Missing values are left out, as in pandas; ``size`` counts rows, ``std`` is the
-        sample standard deviation (``ddof=1``), a ``sum`` of nothing known is missing.
+        What to compute. Missing values are left out, as in pandas; ``size`` counts rows, ``std`` and
+        ``var`` are those of the sample (``ddof=1``), a ``sum`` of nothing known is missing.
     column
         Column of the child table; None for ``size``.
     condition

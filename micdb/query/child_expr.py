@@ -22,11 +22,18 @@ def aggregate(schema: Schema, function: str, column: str | None, condition: Expr
     if column is None and known not in ("count", "size"):
         raise UsageError(f"{known} of {schema.where} needs a column: write {known}({schema.where}, score)")
     if condition is not None:
-        check_condition(condition, schema)
-        # Written out, so that the text tells a condition from a column: count(atoms, flag == true).
-        condition = condition == True if condition.op == "column" else condition  # noqa: E712
+        condition = stated(condition, schema)
     kind, unit = ("integer", None) if column is None else aggregates.result(known, schema[column])
     return Expr("child", (schema.where, known, column, condition), kind, unit)
+
+
+def stated(condition: Expr, schema: Schema) -> Expr:
+    """Return a condition after checking it; a bare column is written out as ``flag == true``.
+
+    Its text then tells a condition from a column: ``count(atoms, flag == true)``.
+    """
+    check_condition(condition, schema)
+    return condition == True if condition.op == "column" else condition  # noqa: E712
 
 
 def check_condition(condition: Expr, schema: Schema) -> None:

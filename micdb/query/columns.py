@@ -7,17 +7,29 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy import Column, ColumnElement, FromClause
+from sqlalchemy import Column, ColumnElement, Select
 from sqlalchemy.types import Boolean, Float, Integer
 
-from micdb import units
 from micdb.catalog import results as r
 from micdb.catalog import tables as t
 from micdb.populate.facts import FACTS
+from micdb.query import dialect
+from micdb.query.lookups import Lookup
 from micdb.query.nodes import Kind
 from micdb.query.schema import Field
+from micdb.query.spatial.derived import DERIVED
 
-PART_UNITS = frozenset({"nm", "pm", "deg", "s", "eV"})  # suffixes that are units
+PART_UNITS = {"nm": "nm", "nm2": "nm**2", "pm": "pm", "deg": "deg", "s": "s", "eV": "eV"}  # by suffix
+PARTS = {  # kept in Parquet, or computed from what is
+    "atoms": "atom",
+    "bonds": "bond",
+    "embeddings": "embedding",
+    "patches": "patch",
+    "tracks": "track",
+    "latents": "latent",
+    "rings": "ring",
+    "neighbours": "neighbour",
+}
 TIMES = frozenset({"acquired", "created_at", "started"})
 
 
@@ -33,8 +45,8 @@ class Source:
         Public columns in order.
     elements
         SQL of each column; empty for tables kept in Parquet parts.
-    rows
-        Where rows come from; None for tables kept in Parquet parts.
+    rows, lookups
+        Where rows come from (None for tables kept in Parquet parts), and what their columns are looked up in.
     image, sample, run
         SQL of the micrograph, sample and run a row belongs to, where it has one.
     order
@@ -43,31 +55,39 @@ class Source:
         What every row must fulfil.
     alive
         What it must fulfil besides when nothing else checks that its micrograph is not deleted.
+    tallies
+        The columns that count rows of another table, as the statement that has each row of this one with any
+        in one group: what a condition on the count can be asked of all at once.
     """
 
     name: str
     singular: str
     fields: tuple[Field, ...]
     elements: Mapping[str, ColumnElement[object]] = field(default_factory=dict)
-    rows: FromClause | None = None
+    rows: sa.Table | None = None
+    lookups: tuple[Lookup, ...] = ()
     image: ColumnElement[int] | None = None
     sample: ColumnElement[int] | None = None
     run: ColumnElement[int] | None = None
     order: tuple[ColumnElement[object], ...] = ()
     where: tuple[ColumnElement[bool], ...] = ()
     alive: tuple[ColumnElement[bool], ...] = ()
+    tallies: Mapping[str, Select[int]] = field(default_factory=dict)
 
 
 Derived = tuple[ColumnElement[object], Kind, str]
 
 
 def _fields(home: str, elements: Mapping[str, Column[object] | Derived]) -> tuple[Field, ...]:
-    """Return the columns of a table; what the catalog says of its own is not said again."""
+    """Return the columns of a table; what the catalog says of its own is not said again.
+
+    Its units are spelled as micdb spells them, so that pint is not loaded for them.
+    """
     found = []
     for name, element in elements.items():
         if isinstance(element, Column):
             unit = element.info.get("unit")
-            physical = None if unit is None or unit.startswith(("pixel", "of its")) else units.normalise(unit)
+            physical = None if unit is None or unit.startswith(("pixel", "of its")) else unit
             found.append(Field(name, _kind(name, element), physical, home, str(element.comment)))
         else:
             found.append(Field(name, element[1], None, home, element[2]))
@@ -103,11 +123,15 @@ def _images() -> Source:
         "sample": (t.sample.c.name, "text", "specimen it shows"),
         "material": (t.material.c.name, "text", "what the sample is made of"),
         "instrument": (t.instrument.c.name, "text", "microscope as the file names it"),
-        "vendor": (sa.func.nullif(t.instrument.c.vendor, ""), "text", "maker of the microscope"),
+        "vendor": (
+            sa.func.nullif(t.instrument.c.vendor, "", type_=sa.String()),
+            "text",
+            "maker of the microscope",
+        ),
         "operator": (t.person.c.name, "text", "who took it"),
         **_named(
-            m.c.modality, m.c.channel, m.c.acquired, m.c.height, m.c.width, m.c.n_frames, m.c.dtype,
-            m.c.colour, m.c.pixel_size, m.c.pixel_size_x, m.c.pixel_size_y, m.c.pixel_size_origin,
+            m.c.modality, m.c.channel, m.c.acquired, m.c.acquired_zone, m.c.height, m.c.width, m.c.n_frames,
+            m.c.dtype, m.c.colour, m.c.pixel_size, m.c.pixel_size_x, m.c.pixel_size_y, m.c.pixel_size_origin,
             m.c.reciprocal_pixel_size_x, m.c.reciprocal_pixel_size_y, m.c.area, m.c.accelerating_voltage,
             m.c.magnification, m.c.working_distance, m.c.dwell_time, m.c.bias, m.c.setpoint_current,
             m.c.detector, m.c.intensity_unit, m.c.intensity_min, m.c.intensity_max, m.c.intensity_mean,
@@ -115,28 +139,29 @@ def _images() -> Source:
         ),
         "licence": (sa.func.coalesce(m.c.licence, t.lab.c.licence), "text", "its own licence, or its lab's"),
         **_named(m.c.embargo_until, m.c.pixel_hash, m.c.created_at),
+        "deferred": (
+            sa.case((m.c.object_pk.is_(None), True), else_=False),
+            "bool",
+            "whether its pixels are still in the original file",
+        ),
     }  # fmt: skip
-    rows = (
-        m.outerjoin(t.lab, t.lab.c.pk == m.c.lab_pk)
-        .outerjoin(t.sample, t.sample.c.pk == m.c.sample_pk)
-        .outerjoin(t.material, t.material.c.pk == t.sample.c.material_pk)
-        .outerjoin(t.instrument, t.instrument.c.pk == m.c.instrument_pk)
-        .outerjoin(t.person, t.person.c.pk == m.c.person_pk)
-        .outerjoin(t.source, t.source.c.pk == first_source)
+    lookups = (
+        Lookup(t.lab, t.lab.c.pk == m.c.lab_pk),
+        Lookup(t.sample, t.sample.c.pk == m.c.sample_pk),
+        Lookup(t.material, t.material.c.pk == t.sample.c.material_pk),
+        Lookup(t.instrument, t.instrument.c.pk == m.c.instrument_pk),
+        Lookup(t.person, t.person.c.pk == m.c.person_pk),
+        Lookup(t.source, t.source.c.pk == first_source),
     )
     return Source(
-        "images", "image", _fields("images", elements), _sql(elements), rows,
+        "images", "image", _fields("images", elements), _sql(elements), m, lookups,
         image=m.c.pk, sample=m.c.sample_pk, order=(m.c.uid,), where=(m.c.deleted_at.is_(None),),
     )  # fmt: skip
 
 
 def _samples() -> Source:
     s, image = t.sample, t.micrograph.alias("shown")
-    n_images = (
-        sa.select(sa.func.count())
-        .where(image.c.sample_pk == s.c.pk, image.c.deleted_at.is_(None))
-        .scalar_subquery()
-    )
+    n_images, tally = _counted(image.c.sample_pk, s.c.pk, image.c.deleted_at.is_(None))
     elements: dict[str, Column[object] | Derived] = {
         **_named(s.c.uid, s.c.name),
         "lab": (t.lab.c.name, "text", "laboratory that made it"),
@@ -145,18 +170,22 @@ def _samples() -> Source:
         "form": s.c.form,
         "n_images": (n_images, "integer", "number of micrographs that show it"),
     }
-    rows = s.outerjoin(t.lab, t.lab.c.pk == s.c.lab_pk).outerjoin(
-        t.material, t.material.c.pk == s.c.material_pk
+    lookups = (
+        Lookup(t.lab, t.lab.c.pk == s.c.lab_pk),
+        Lookup(t.material, t.material.c.pk == s.c.material_pk),
     )
     return Source(
-        "samples",
-        "sample",
-        _fields("samples", elements),
-        _sql(elements),
-        rows,
-        sample=s.c.pk,
-        order=(s.c.uid,),
-    )
+        "samples", "sample", _fields("samples", elements), _sql(elements), s, lookups,
+        sample=s.c.pk, order=(s.c.uid,), tallies={"n_images": tally},
+    )  # fmt: skip
+
+
+def _counted(
+    belongs: ColumnElement[int], owner: Column[int], *where: ColumnElement[bool]
+) -> tuple[ColumnElement[object], Select[int]]:
+    """Return the number of rows that belong to one of another table, and the statement that groups them."""
+    number = sa.select(sa.func.count()).where(belongs == owner, *where).scalar_subquery()
+    return number, sa.select(belongs).where(belongs.is_not(None), *where).group_by(belongs)
 
 
 def _properties() -> Source:
@@ -172,14 +201,14 @@ def _properties() -> Source:
         **_named(v.c.text, v.c.sd, v.c.low, v.c.high, v.c.n, v.c.method, v.c.raw, v.c.origin),
         **_named(v.c.source_name, v.c.source_row, v.c.created_at),
     }
-    rows = (
-        v.join(d, d.c.pk == v.c.property_def_pk)
-        .outerjoin(t.sample, t.sample.c.pk == v.c.sample_pk)
-        .outerjoin(m, m.c.pk == v.c.micrograph_pk)
+    lookups = (
+        Lookup(d, d.c.pk == v.c.property_def_pk, outer=False),
+        Lookup(t.sample, t.sample.c.pk == v.c.sample_pk),
+        Lookup(m, m.c.pk == v.c.micrograph_pk),
     )
     return Source(
-        "properties", "property", _fields("properties", elements), _sql(elements), rows,
-        order=(v.c.uid,), where=(v.c.retired_at.is_(None),), alive=(m.c.deleted_at.is_(None),),
+        "properties", "property", _fields("properties", elements), _sql(elements), v, lookups,
+        order=(v.c.uid,), where=(v.c.retired_at.is_(None),), alive=(dialect.shown(v.c.micrograph_pk),),
     )  # fmt: skip
 
 
@@ -201,8 +230,8 @@ def _runs() -> Source:
         },
         **_named(run.c.device, run.c.actor, run.c.run_key, run.c.created_at),
     }
-    rows = run.join(model, model.c.pk == run.c.model_pk)
-    return Source("runs", "run", _fields("runs", elements), _sql(elements), rows, order=(run.c.uid,))
+    lookups = (Lookup(model, model.c.pk == run.c.model_pk, outer=False),)
+    return Source("runs", "run", _fields("runs", elements), _sql(elements), run, lookups, order=(run.c.uid,))
 
 
 def _items(status: str) -> ColumnElement[object]:
@@ -218,17 +247,17 @@ def _found(name: str, singular: str, table: sa.Table, **extra: Derived) -> Sourc
     """Return a table of things found in images by runs."""
     skipped = {"pk", "run_pk", "micrograph_pk", "defect_motif_pk", "object_pk", "box", "atoms"}
     owner = t.micrograph.alias("owner")
-    uid = sa.select(owner.c.uid).where(owner.c.pk == table.c.micrograph_pk).scalar_subquery()
     elements: dict[str, Column[object] | Derived] = {
         "uid": table.c.uid,
-        "image": (uid, "text", "uid of the image it is in"),
+        "image": (owner.c.uid, "text", "uid of the image it is in"),
         **{column.name: column for column in table.c if column.name not in skipped},
         **extra,
     }
-    alive = sa.exists().where(owner.c.pk == table.c.micrograph_pk, owner.c.deleted_at.is_(None))
+    lookups = (Lookup(owner, owner.c.pk == table.c.micrograph_pk, outer=False),)
     return Source(
-        name, singular, _fields(name, elements), _sql(elements), table,
-        image=table.c.micrograph_pk, run=table.c.run_pk, order=(table.c.uid,), alive=(alive,),
+        name, singular, _fields(name, elements), _sql(elements), table, lookups,
+        image=table.c.micrograph_pk, run=table.c.run_pk, order=(table.c.uid,),
+        alive=(dialect.shown(table.c.micrograph_pk),),
     )  # fmt: skip
 
 
@@ -244,11 +273,14 @@ def part_fields(table: str, schema: pa.Schema) -> tuple[Field, ...]:
     """Return the columns of a table kept in Parquet parts; names end in their unit."""
     found = []
     for column in schema:
-        if column.name in ("run", "image") or pa.types.is_nested(column.type):
+        if column.name == "image":  # the local key of a micrograph, which means nothing outside
+            found.append(Field("image", "text", None, table, "uid of the image it is in"))
+            continue
+        if column.name == "run" or pa.types.is_nested(column.type):
             continue
         kind = arrow_kind(column.type)
         suffix = column.name.rpartition("_")[2]
-        unit = suffix if kind == "number" and suffix in PART_UNITS else None
+        unit = PART_UNITS.get(suffix) if kind == "number" else None
         found.append(Field(column.name, kind, unit, table))
     return tuple(found)
 
@@ -272,9 +304,10 @@ SOURCES: dict[str, Source] = {
         _defects(),
         _found("segments", "segment", r.segment),
         _found("particles", "particle", r.particle),
-        Source("atoms", "atom", part_fields("atoms", FACTS["atoms"])),
-        Source("bonds", "bond", part_fields("bonds", FACTS["bonds"])),
+        *(
+            Source(name, singular, part_fields(name, FACTS[name] if name in FACTS else DERIVED[name].schema))
+            for name, singular in PARTS.items()
+        ),
     )
 }
-CHILDREN = ("defects", "segments", "particles", "atoms", "bonds")  # of images
-PARTS = ("atoms", "bonds")  # kept in Parquet
+CHILDREN = ("defects", "segments", "particles", *PARTS)  # of images

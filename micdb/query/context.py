@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,13 @@ class Context:
         query layer may not import ingest.
     link
         Links properties to structure for ``frame.link``; analysis lies above the query layer.
+    load_images
+        Yields stored micrographs by engine, root and local keys, for ``frame.images()``; None where no
+        store is open.
     """
 
     engine: Engine
     root: Path
     read_picture: Callable[[Path], Picture]
     link: Callable[..., Any]
+    load_images: Callable[[Engine, Path, Sequence[int]], Iterator[Any]] | None = None

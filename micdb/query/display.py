@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
-from micdb.query import thumbnails
+from micdb.query import thumbnails, verbs
 from micdb.query.columns import SOURCES
 from micdb.query.context import Context
 from micdb.query.schema import Field, Schema
@@ -37,6 +37,7 @@ STYLE = (
     "object-fit:contain;background:rgba(128,128,128,.25);border-radius:3px}"
     ".micdb-note{font-size:12px;margin:4px 9px;max-width:80em}"
 )
+_NARROWING = (verbs.Filter, verbs.Distinct, verbs.Group, verbs.Explode, verbs.Merge, verbs.Join)
 T = TypeVar("T")
 
 
@@ -74,6 +75,10 @@ class Shown(Protocol):
     def noun(self) -> str:
         """What its rows are: ``images``, ``defects``, ``rows``."""
 
+    @property
+    def among(self) -> str:
+        """Rows that later conditions were put to, ``of the first 5``; empty where that is all of them."""
+
     def preview(self, rows: int, *, counted: int) -> Preview:
         """Return the first rows, and the number of rows up to `counted` + 1."""
 
@@ -98,7 +103,7 @@ def text(frame: Shown) -> str:
     fitting = max(fitting, min(1, len(fields)))
     padded = [_padded(field, cells) for field, cells in zip(fields, columns[:fitting], strict=False)]
     lines = ["  ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
-    return "\n".join([*lines, fill(_summary(frame.noun, shown.count, fields[fitting:]), WIDTH)])
+    return "\n".join([*lines, fill(_summary(frame, shown.count, fields[fitting:]), WIDTH)])
 
 
 def html(frame: Shown) -> str:
@@ -124,11 +129,30 @@ def html(frame: Shown) -> str:
         + "</tr>"
         for row in range(len(shown.table))
     )
-    note = escape(_summary(frame.noun, shown.count, fields[HTML_COLUMNS:]))
+    note = escape(_summary(frame, shown.count, fields[HTML_COLUMNS:]))
     return (
         f'<style>{STYLE}</style><div style="overflow-x:auto"><table class="micdb-frame">'
         f'<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div><p class="micdb-note">{note}</p>'
     )
+
+
+def among(steps: Sequence[verbs.Verb]) -> str:
+    """Return which rows later verbs were put to: ``of the first 5``, ``of the 10 most similar``.
+
+    As in pandas a condition after `head`, `similar_to` or `sample` speaks of those rows; a reader of the
+    display could take it for one on all rows.
+    """
+    later = False
+    for step in reversed(steps):
+        if isinstance(step, verbs.Slice) and later:
+            last = "the end" if step.stop is None else f"{step.stop:,}"
+            return f"of the first {last}" if step.start == 0 else f"of rows {step.start:,} to {last}"
+        if isinstance(step, verbs.Similar) and later:
+            return f"of the {step.k:,} most similar"
+        if isinstance(step, verbs.Sample) and later:
+            return f"of a sample of {step.n:,}"
+        later = later or isinstance(step, _NARROWING)
+    return ""
 
 
 def _telling_first(noun: str, fields: list[Field], table: pd.DataFrame) -> list[Field]:
@@ -167,11 +191,13 @@ def _schema(noun: str, fields: Sequence[Field]) -> str:
     return f"{noun}: no preview within {BUDGET:g} s; columns: {_names(fields)}"
 
 
-def _summary(noun: str, count: int, hidden: Sequence[Field]) -> str:
+def _summary(frame: Shown, count: int, hidden: Sequence[Field]) -> str:
+    noun = frame.noun
     if count == 1:
         noun = SOURCES[noun].singular if noun in SOURCES else noun.removesuffix("s")
     number = f"{COUNTED:,}+" if count > COUNTED else f"{count:,}"
-    return f"{number} {noun}" + (f"; further columns: {_names(hidden)}" if hidden else "")
+    among = f" {frame.among}" if frame.among else ""
+    return f"{number} {noun}{among}" + (f"; further columns: {_names(hidden)}" if hidden else "")
 
 
 def _names(fields: Sequence[Field]) -> str:

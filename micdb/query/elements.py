@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
+from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.types import Float
 
 from micdb import units
@@ -14,7 +15,7 @@ from micdb.query import dialect
 from micdb.query.nodes import Kind, Node
 
 Element = ColumnElement[Any]
-_CERTAIN = frozenset({"isnull", "not", "literal"})  # never NULL
+_CERTAIN = frozenset({"isnull", "not", "literal", "within"})  # never NULL
 _KEEPS_TYPE = frozenset({"column", "literal", "child", "fillna"})
 
 
@@ -26,6 +27,9 @@ class Scope(Protocol):
 
     def child(self, node: Node) -> Element:
         """Return the SQL of an aggregate over child rows."""
+
+    def near(self, node: Node) -> Element:
+        """Return the SQL of a condition on what lies near."""
 
 
 def mask(node: Node, scope: Scope) -> Element:
@@ -47,14 +51,14 @@ def _element(node: Node, scope: Scope) -> Element:
     op, args = node.op, node.args
     if op == "column":
         return scope.column(args[0])
-    if op == "child":
-        return scope.child(node)
+    if op in ("child", "within"):
+        return scope.child(node) if op == "child" else scope.near(node)
     if op == "literal":
         return _constant(args[0], node)
     if op in ("and", "or"):
         return mask(node, scope)
     if op == "not":
-        return sa.not_(_certain(args[0], scope))
+        return _not(_certain(args[0], scope))
     if op == "in":
         return _member(value(args[0], scope), args[1], node=args[0])
     if op == "to":
@@ -64,6 +68,12 @@ def _element(node: Node, scope: Scope) -> Element:
     if op in _COMPARISONS:
         return _compared(node, scope)
     return _FUNCTIONS[op](*(value(arg, scope) for arg in args))
+
+
+def _not(condition: Element) -> Element:
+    """Return the opposite; PostgreSQL and DuckDB would read NOT a IS NULL as NOT (a IS NULL)."""
+    made = sa.not_(condition)
+    return Grouping(made) if isinstance(made, sa.UnaryExpression) else made
 
 
 def _certain(node: Node, scope: Scope) -> Element:
@@ -83,10 +93,15 @@ def _compared(node: Node, scope: Scope) -> Element:
         if node.args[1].constant:
             return left.is_distinct_from(right)
         # Two missing values differ, as in pandas; IS DISTINCT FROM would call them equal.
-        return sa.not_(sa.func.coalesce(left == right, sa.false()))
-    if node.op != "==" and node.args[0].kind in ("text", "time"):
+        return _not(sa.func.coalesce(left == right, sa.false()))
+    return compared(node.op, left, right, text=node.args[0].kind in ("text", "time"))
+
+
+def compared(op: str, left: Element, right: Element, *, text: bool) -> Element:
+    """Return a comparison, which is no more than NULL where a side is missing."""
+    if text and op not in ("==", "!="):
         left, right = dialect.ordered(left), dialect.ordered(right)
-    return _COMPARISONS[node.op](left, right)
+    return _COMPARISONS[op](left, right)
 
 
 def _member(target: Element, values: tuple[object, ...], *, node: Node) -> Element:
@@ -103,6 +118,11 @@ def _converted(target: Element, source: str | None, *, unit: str) -> Element:
     factor = units.convert(1.0, source, unit) - zero
     scaled = target * sa.literal(factor, Float(53))
     return scaled if zero == 0.0 else scaled + sa.literal(zero, Float(53))
+
+
+def _wide(number: Element) -> Element:
+    """Return an integer of 64 bits: a server's columns of 32 bits would overflow."""
+    return sa.cast(number, dialect.TYPES["integer"]) if isinstance(number.type, sa.Integer) else number
 
 
 def _divided(left: Element, right: Element) -> Element:
@@ -133,9 +153,9 @@ _COMPARISONS: dict[str, Callable[[Element, Element], Element]] = {
     ">=": lambda left, right: left >= right,
 }
 _FUNCTIONS: dict[str, Callable[..., Element]] = {
-    "+": lambda left, right: left + right,
-    "-": lambda left, right: left - right,
-    "*": lambda left, right: left * right,
+    "+": lambda left, right: _wide(left) + right,
+    "-": lambda left, right: _wide(left) - right,
+    "*": lambda left, right: _wide(left) * right,
     "/": _divided,
     "neg": lambda target: -target,
     "abs": sa.func.abs,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from micdb.errors import ExpressionError, UsageError
-from micdb.query import aggregates, rules, verbs
+from micdb.errors import ExpressionError, UnknownColumnError, UsageError, suggestion
+from micdb.query import aggregates, merging, rules, verbs
 from micdb.query.columns import CHILDREN, SOURCES
 from micdb.query.property_sql import AGGREGATES, LEVELS
 from micdb.query.schema import Field, Schema
+from micdb.query.search import examples, pgvector
+from micdb.query.search.kinds import KINDS
 from micdb.query.verbs import Verb
 from micdb.query.vocabulary import Vocabulary
+
+INDEXES = ("exact", "lists", *KINDS, pgvector.NAME)  # that a search can ask for by name
 
 
 def after(schema: Schema, step: Verb, vocabulary: Vocabulary, *, home: str) -> Schema:
@@ -70,6 +75,37 @@ def _sort(schema: Schema, step: verbs.Sort, _vocabulary: Vocabulary, _home: str)
     return schema
 
 
+def _rename(schema: Schema, step: verbs.Rename, _vocabulary: Vocabulary, home: str) -> Schema:
+    names = dict(step.names)
+    _once([old for old, _ in step.names])
+    for old in names:
+        if old not in schema.fields:
+            raise UnknownColumnError(old, schema.fields, schema.where)
+    renamed = [
+        replace(field, name=_named(names[field.name]), home=home) if field.name in names else field
+        for field in schema.fields.values()
+    ]
+    _once(field.name for field in renamed)
+    return replace(schema, fields={field.name: field for field in renamed})
+
+
+def _distinct(schema: Schema, step: verbs.Distinct, _vocabulary: Vocabulary, _home: str) -> Schema:
+    if not step.by:
+        raise UsageError("drop_duplicates() needs a column to compare: drop_duplicates('sample')")
+    for name in step.by:
+        schema[name]
+    return schema
+
+
+def _sample(schema: Schema, step: verbs.Sample, _vocabulary: Vocabulary, _home: str) -> Schema:
+    for name, value in (("n", step.n), ("seed", step.seed)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise UsageError(f"{name} is {value!r}; it is a whole number: sample(100, seed=1)")
+    if step.n < 0:
+        raise UsageError(f"n is {step.n}; a sample has no fewer than 0 rows")
+    return schema
+
+
 def _slice(schema: Schema, step: verbs.Slice, _vocabulary: Vocabulary, _home: str) -> Schema:
     if not isinstance(step.start, int) or not isinstance(step.stop, int | None):
         raise UsageError(f"rows are counted in whole numbers, not {step.start!r} to {step.stop!r}")
@@ -84,7 +120,7 @@ def _group(schema: Schema, step: verbs.Group, _vocabulary: Vocabulary, home: str
     _once([*step.keys, *(name for name, _, _ in step.aggregates)])
     fields = [schema[key] for key in step.keys]
     for name, column, function in step.aggregates:
-        kind, unit = aggregates.result(aggregates.check(function), schema[column])
+        kind, unit = aggregates.result(aggregates.check_group(function), schema[column])
         fields.append(Field(_named(name), kind, unit, home, f"{function} of {column}"))
     return Schema("groups", {field.name: field for field in fields})
 
@@ -120,26 +156,49 @@ def _similar(schema: Schema, step: verbs.Similar, _vocabulary: Vocabulary, home:
         raise UsageError(f"k is {step.k!r}; it must be a whole number of at least 1")
     if step.k < 1:
         raise UsageError(f"k is {step.k}; it must be at least 1")
-    return schema.plus(
-        [
-            Field("similarity", "number", None, home, "1 is best"),
-            Field("match_box", "text", None, home, "region that matches: x,y,width,height [pixel]"),
-        ]
-    )
+    examples.question(step.query, box=step.box, pixel_size=step.pixel_size, negative=step.negative)
+    if step.index not in (None, *INDEXES):
+        raise UsageError(f"no index is called {step.index!r}{suggestion(str(step.index), INDEXES)}")
+    if step.index == pgvector.NAME and step.level == "patch":
+        raise UsageError("the server has no places: leave index='pgvector' out")
+    if step.level not in ("image", "patch"):
+        raise UsageError(f"level is {step.level!r}; it is 'image' or 'patch'")
+    several = step.per_image
+    if several is not None and (isinstance(several, bool) or not isinstance(several, int) or several < 1):
+        raise UsageError(f"per_image is {several!r}; it is a whole number of at least 1, or None for all")
+    fields = [
+        Field("similarity", "number", None, home, "1 is best"),
+        Field("match_box", "text", None, home, "region that matches: x,y,width,height [pixel]"),
+    ]
+    if step.level == "patch":
+        fields.append(Field("match_frame", "integer", None, home, "frame of a stack it is in, from 0"))
+    elif several != 1:
+        raise UsageError("several answers of one image are places in it: add level='patch'")
+    return schema.plus(fields)
 
 
 def _merge(schema: Schema, step: verbs.Merge, _vocabulary: Vocabulary, home: str) -> Schema:
-    schema[step.on]
-    known = dict(step.units)
-    added = [
-        Field(_named(name), kind, known.get(name), home)
-        for name, kind in step.columns
-        if name not in (step.on, verbs.ROW)
+    fields = {field.name: field for field in merging.local_fields(step, home)}
+    return _joined(schema, fields, step.keys, home=home, whose="the local table")
+
+
+def _join(schema: Schema, step: verbs.Join, _vocabulary: Vocabulary, home: str) -> Schema:
+    there = step.other.schema
+    for _, name in step.keys.pairs:
+        if name not in there.fields:
+            raise UnknownColumnError(name, there.fields, f"the other frame ({there.where})")
+    return _joined(schema, there.fields, step.keys, home=home, whose="the other frame")
+
+
+def _joined(schema: Schema, other: Mapping[str, Field], keys: verbs.Keys, *, home: str, whose: str) -> Schema:
+    merging.check_pairs(schema, other, keys, whose=whose)
+    ours, theirs = merging.merged_names(schema.fields, other, keys)
+    here = [
+        field if ours[name] == name else replace(field, name=_named(ours[name]), home=home)
+        for name, field in schema.fields.items()
     ]
-    taken = sorted({field.name for field in added} & set(schema.fields))
-    if taken:
-        raise UsageError(f"both sides have {', '.join(taken)}; rename the columns of the local table first")
-    return schema.plus(added)
+    there = [replace(other[name], name=_named(new), home=home) for name, new in theirs.items()]
+    return replace(schema, fields={field.name: field for field in (*here, *there)})
 
 
 def _once(names: Iterable[str]) -> None:
@@ -174,4 +233,8 @@ _RULES: dict[type[Any], Callable[[Schema, Any, Vocabulary, str], Schema]] = {
     verbs.WithProperty: _with_property,
     verbs.Similar: _similar,
     verbs.Merge: _merge,
+    verbs.Join: _join,
+    verbs.Rename: _rename,
+    verbs.Distinct: _distinct,
+    verbs.Sample: _sample,
 }

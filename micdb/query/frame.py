@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from os import PathLike, fspath
+from collections.abc import Mapping, Sequence
+from datetime import date
+from os import PathLike
 from typing import Any, Literal, NoReturn, overload
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 from sqlalchemy.exc import SQLAlchemyError
 
 from micdb.errors import ExpressionError, MicdbError, UnknownColumnError, UsageError
-from micdb.provenance import canonical_json
-from micdb.query import display, merging, tree, verbs
+from micdb.query import display, tree, verbs
+from micdb.query.answers import Answers
 from micdb.query.children import Children
 from micdb.query.columns import CHILDREN, SOURCES
 from micdb.query.context import Context
 from micdb.query.evolve import after, child_table
-from micdb.query.expr import Expr
+from micdb.query.expr import Expr, literal
 from micdb.query.grammar import parse
 from micdb.query.groups import GroupBy
 from micdb.query.locate import Locator
 from micdb.query.rules import whole
-from micdb.query.running import Query
 from micdb.query.schema import Schema
+from micdb.query.search import examples
+from micdb.query.shaping import Shaping
 from micdb.query.verbs import Verb
 from micdb.query.vocabulary import Vocabulary
 
+MATCH = {"similarity", "match_box", "match_frame"}  # columns that a search by example adds
+CONSTANTS = (bool, int, float, str, date, np.number, np.bool_)
 
-class Frame:
+
+class Frame(Shaping, Answers):
     """An immutable query: a table and the verbs applied to it.
 
     Every verb returns another frame; `to_pandas`, `to_arrow`, `count`, ``len``, `pks`, `explain` and the
@@ -42,7 +45,8 @@ class Frame:
     context
         Surroundings of the query.
     base
-        Table it starts from: images, samples, properties, runs, defects, segments or particles.
+        Table it starts from: images, samples, properties, runs, or one of what runs found: defects, segments,
+        particles, and in Parquet parts atoms, bonds, embeddings, patches, tracks, latents.
     steps, schema, vocabulary
         Verbs so far, the columns they leave, and what is known of the catalog; `then` passes them on.
     """
@@ -56,9 +60,8 @@ class Frame:
         schema: Schema | None = None,
         vocabulary: Vocabulary | None = None,
     ) -> None:
-        if base not in SOURCES or SOURCES[base].rows is None:
-            have = ", ".join(name for name, source in SOURCES.items() if source.rows is not None)
-            raise UsageError(f"no table {base!r}; there are {have}")
+        if base not in SOURCES:
+            raise UsageError(f"no table {base!r}; there are {', '.join(SOURCES)}")
         self.context = context
         self.base = base
         self.steps = steps
@@ -134,9 +137,16 @@ class Frame:
 
     @property
     def noun(self) -> str:
-        """What the rows are: images, defects, groups, ..."""
+        """What the rows are: images, places in them, defects, groups, ..."""
         exploded = [step.table for step in self.steps if isinstance(step, verbs.Explode)]
-        return exploded[-1] if exploded and self.of_images else self.schema.where
+        places = any(isinstance(step, verbs.Similar) and step.per_image != 1 for step in self.steps)
+        found = [*(["places"] if places else []), *exploded]
+        return found[-1] if found and self.of_images else self.schema.where
+
+    @property
+    def among(self) -> str:
+        """Rows that later conditions were put to, ``of the first 5``; empty where that is all of them."""
+        return display.among(self.steps)
 
     @property
     def columns(self) -> list[str]:
@@ -178,12 +188,16 @@ class Frame:
         return self.then(verbs.Filter(parse(text, self.schema, self._child_schema)))
 
     def assign(self, **columns: Any) -> Frame:
-        """Add or replace columns; an expression may be a function of the frame, as in pandas."""
+        """Add or replace columns by expressions, constants, or functions of the frame, as in pandas."""
         frame = self
         for name, made in columns.items():
             found = made(frame) if callable(made) and not isinstance(made, Expr) else made
+            if isinstance(found, CONSTANTS):
+                found = literal(found)
             if not isinstance(found, Expr):
-                raise ExpressionError(f"{name} must be an expression of the frame's columns, not {found!r}")
+                raise ExpressionError(
+                    f"{name} must be an expression of the frame's columns or a constant, not {found!r:.80}"
+                )
             frame = frame.then(verbs.Assign(((name, found),)))
         return frame
 
@@ -234,93 +248,56 @@ class Frame:
         query: str | PathLike[str] | Any,
         *,
         k: int = 10,
-        box: tuple[int, int, int, int] | None = None,
+        box: Any = None,
         by: str | None = None,
-        pixel_size: str | None = None,
+        pixel_size: str | Sequence[str | None] | None = None,
+        negative: Any = (),
+        level: Literal["image", "patch"] = "image",
+        per_image: int | None = 1,
+        index: str | None = None,
     ) -> Frame:
         """Keep the k images most similar to an example, best first; a second search replaces the first.
+
+        An example that is among the images is among the answers.
 
         Parameters
         ----------
         query
-            Image file, uid of an image, picture, or vector.
+            Image file, uid of an image, picture or vector; or a list of several examples.
         k
-            Number of images.
+            Number of rows.
         box
-            Region of the example: x, y, width, height [pixel].
+            Region of the example: x, y, width, height [pixel]; of several a list, None for a whole image.
         by
             Extractor or space, for example ``texture@256nm``.
         pixel_size
-            Of an example that does not say: ``"0.2 um"``.
+            Of an example that does not say: ``"0.2 um"``; of several a list, None for one that does.
+        negative
+            Examples of what is not wanted. A list `box` or `pixel_size` may go on with theirs.
+        level
+            ``patch`` compares places in images, `match_box` and `match_frame` say which; the example is
+            described at the same scale. Fill them with ``db.populate("texture-patches")``.
+        per_image
+            Places of one image at most, None for no limit; with more than one, a row is a place.
+        index
+            How to search, if not as planned: ``exact``, or an index that ``micdb index`` made.
         """
         self._require_images("similar_to")
-        query = fspath(query) if isinstance(query, PathLike) else query
-        region = tuple(np.asarray(box).tolist()) if isinstance(box, Sequence | np.ndarray) else box
-        k = k.item() if isinstance(k, np.integer) else k
-        step = verbs.Similar(query, k, region, by, pixel_size)
+        several = examples.listed(query) if isinstance(query, list | tuple) else examples.listed([query])[0]
+        unwanted = examples.listed(negative if isinstance(negative, list | tuple) else [negative])
+        k, per_image, box, scales = (examples.frozen(one) for one in (k, per_image, box, pixel_size))
+        step = verbs.Similar(several, k, box, by, scales, unwanted, level, per_image, index)
         return self._without_search().then(step)
 
-    def merge(
-        self, other: pd.DataFrame | Frame, *, on: str, how: str = "left", validate: str | None = None
-    ) -> Frame:
-        """Join a local table by a key; see `micdb.query.merging.merge_step`."""
-        local, known = (other.to_pandas(), other.units) if isinstance(other, Frame) else (other, {})
-        step = merging.merge_step(local, self.schema, on=on, how=how, validate=validate, known=known)
-        return self.then(step)
+    def find_patches(self, query: str | PathLike[str] | Any, *, k: int = 10, **options: Any) -> Frame:
+        """Return the k places in these images most like an example, best first: one row per place.
 
-    # ------------------------------------------------------------------ answers
-
-    def count(self) -> int:
-        """Return the number of rows."""
-        return self._run.count()
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is no row."""
-        return self.head(1).count() == 0
-
-    def to_arrow(self) -> pa.Table:
-        """Return the rows as an Arrow table; units are in the metadata of its fields."""
-        return self._run.table()
-
-    def to_pandas(self, units: Literal["attrs", "header"] = "attrs") -> pd.DataFrame:
-        """Return the rows as a DataFrame of nullable Arrow-backed columns.
-
-        Parameters
-        ----------
-        units
-            Where units go: ``df.attrs["units"]``, or also the column names, ``pixel_size [nm]``.
-            ``df.attrs["query"]`` is the query as JSON text.
+        ``similar_to`` with ``level="patch"`` and no limit of places per image; `options` are its others.
+        Of places in one frame that overlap, only the best is a row.
         """
-        if units not in ("attrs", "header"):
-            raise UsageError(f"units is {units!r}; it is 'attrs' or 'header'")
-        made = self._run.frame()
-        made.attrs = {"units": self.units, "query": self._described()}
-        if units == "header":
-            made = made.rename(columns={name: f"{name} [{unit}]" for name, unit in self.units.items()})
-        return made
+        return self.similar_to(query, k=k, **{"level": "patch", "per_image": None, **options})
 
-    def iter_rows(self) -> Iterator[Mapping[str, Any]]:
-        """Yield each row as a mapping from column to value; None where a value is missing."""
-        for batch in self.to_arrow().to_batches(max_chunksize=1000):
-            yield from batch.to_pylist()
-
-    def pks(self) -> np.ndarray:
-        """Return the local keys of the images, ``(n,)`` int64, in row order; for use inside this database."""
-        self._require_images("pks")
-        return self._run.images()
-
-    def explain(self) -> str:
-        """Return how the query runs: steps outside SQL, the statement, and the number of rows."""
-        return self._run.explain()
-
-    def link(self, formula: str, *, groups: str | Sequence[str] = ("sample",), **options: Any) -> Any:
-        """Link a property to structure; see `micdb.analysis.link`."""
-        return self.context.link(self, formula, groups=groups, **options)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the query as JSON values; `from_json` gives the same frame on any database."""
-        return {"base": self.base, "verbs": [tree.verb_json(step) for step in self.steps]}
+    # ------------------------------------------------------------------ saved
 
     @classmethod
     def from_json(cls, context: Context, query: Mapping[str, Any]) -> Frame:
@@ -334,9 +311,14 @@ class Frame:
         if not isinstance(query, Mapping) or set(query) != {"base", "verbs"}:
             raise UsageError("a query tree has exactly the keys base and verbs")
         frame = cls(context, str(query["base"]))
+
+        def other(query: Any) -> verbs.Other:
+            found = cls.from_json(context, query)
+            return verbs.Other(found.base, found.steps, found.schema)
+
         try:
             for item in query["verbs"]:
-                frame = frame.then(tree.verb_from(item, frame.schema, frame._child_schema))
+                frame = frame.then(tree.verb_from(item, frame.schema, frame._child_schema, other=other))
         except MicdbError:
             raise
         except (TypeError, ValueError, LookupError, AttributeError, RecursionError, SQLAlchemyError) as error:
@@ -344,6 +326,8 @@ class Frame:
                 f"the query tree is malformed after {len(frame.steps)} verbs: {error!r:.200}"
             ) from error
         return frame
+
+    # ------------------------------------------------------------------ shown
 
     def preview(self, rows: int, *, counted: int) -> display.Preview:
         """Return the first rows, and the number of rows up to `counted` + 1, for the display."""
@@ -357,16 +341,6 @@ class Frame:
         return display.html(self)
 
     # ------------------------------------------------------------------ private
-
-    @property
-    def _run(self) -> Query:
-        return Query(self.context, self.base, self.steps, schema=self.schema, vocabulary=self.vocabulary)
-
-    def _described(self) -> str | None:
-        try:
-            return canonical_json(self.to_json())
-        except UsageError:  # a search by an array cannot be written down
-            return None
 
     def _child_schema(self, table: str) -> Schema:
         self._require_images(table)
@@ -384,7 +358,7 @@ class Frame:
             return self
         frame = Frame(self.context, self.base, vocabulary=self.vocabulary)
         for step in self.steps:
-            by_search = isinstance(step, verbs.Sort) and {"similarity", "match_box"} & set(step.by)
+            by_search = isinstance(step, verbs.Sort) and MATCH & set(step.by)
             if not isinstance(step, verbs.Similar) and not by_search:
                 try:
                     frame = frame.then(step)

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from micdb import units
 from micdb.errors import ExpressionError, QuerySyntaxError, UnknownColumnError
 from micdb.query import rules
-from micdb.query.child_expr import aggregate
+from micdb.query.child_expr import aggregate, stated
 from micdb.query.columns import CHILDREN
 from micdb.query.expr import Expr, literal
 from micdb.query.schema import Schema
+from micdb.query.spatial.within import Others, columns_of, within
 from micdb.query.text import BINDING, KEYWORDS
 
 EXAMPLE = """material == "UHCS" and pixel_size < 0.5 um"""
@@ -278,6 +279,8 @@ class _Parser:
     def call(self, name: str) -> Expr:
         if self.token.text in CHILDREN:
             return self.children(name)
+        if name == "within":
+            return self.within()
         arguments = [self.expression(0)]
         while self.accept(","):
             arguments.append(self.expression(0))
@@ -293,7 +296,8 @@ class _Parser:
         raise QuerySyntaxError(
             f"no function {name} of {len(arguments)} arguments; there are log(x), sqrt(x), abs(x), "
             'contains(x, "a"), startswith(x, "a"), endswith(x, "a"), fillna(x, 0), to(x, "um"), '
-            'count(defects), count(defects, kind == "vacancy") and mean(defects, score)'
+            'count(defects), count(defects, kind == "vacancy"), mean(defects, score), '
+            "within(1 nm, defects)"
         )
 
     def children(self, function: str) -> Expr:
@@ -312,6 +316,21 @@ class _Parser:
                 f"{function}({table}, ...) takes one column and one condition; join conditions with and"
             )
         return aggregate(self.child(table), function, column, arguments[0] if arguments else None)
+
+    def within(self) -> Expr:
+        """Return a condition on positions: within(1 nm, table[, condition])."""
+        radius = self.expression(0)
+        self.expect(",")
+        if self.token.text not in CHILDREN:
+            raise self.error(f"what is to be near: {', '.join(CHILDREN)}")
+        table = self.take().text
+        inside = _Parser(self.tokens, columns_of(self.schema, table), self.child)
+        inside.index = self.index
+        condition = inside.expression(0) if inside.accept(",") else None
+        inside.expect(")")
+        self.index = inside.index
+        others = Others(table, None if condition is None else stated(condition, inside.schema))
+        return within(self.schema, radius, others, its_schema=inside.schema)
 
 
 def _number(token: Token) -> Expr:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, NoReturn
 
-from micdb.errors import UsageError
+from micdb.errors import ExpressionError, UsageError
 from micdb.query import aggregates
 from micdb.query.verbs import Group
 
@@ -30,14 +31,15 @@ class GroupBy:
         self._keys = keys
         self._dropna = dropna
 
-    def agg(self, *unnamed: object, **named: tuple[str, str]) -> Frame:
+    def agg(self, *unnamed: object, **named: tuple[str, str] | tuple[str, str, float]) -> Frame:
         """Return one row for each group.
 
         Parameters
         ----------
         **named
             ``name=(column, function)``; functions are count (of known values), size (of rows), mean,
-            sum, min, max, std (``ddof=1``), median and nunique. A sum of nothing known is missing.
+            sum, min, max, std and var (``ddof=1``), median, nunique, first and last (known value in row
+            order), and ``(column, "quantile", 0.9)``. A sum of nothing known is missing.
 
         Raises
         ------
@@ -48,10 +50,13 @@ class GroupBy:
             raise UsageError("agg() needs named aggregates: agg(mean_size=('pixel_size', 'mean'))")
         made = []
         for name, pair in named.items():
-            if not isinstance(pair, tuple) or len(pair) != 2:
+            if not isinstance(pair, tuple) or not 2 <= len(pair) <= 3 or not isinstance(pair[1], str):
                 raise UsageError(f"write agg({name}=(column, function)), not {pair!r}")
-            made.append((name, pair[0], aggregates.check(pair[1])))
+            made.append((name, pair[0], aggregates.check_group(_function(name, *pair[1:]))))
         return self._frame.then(Group(self._keys, tuple(made), self._dropna))
+
+    def __getitem__(self, column: object) -> NoReturn:
+        raise ExpressionError(f"name what you want: .agg(mean=({column!r}, 'mean'))")
 
     def size(self) -> Frame:
         """Return the number of rows of each group, as the column ``size``."""
@@ -61,3 +66,15 @@ class GroupBy:
         return (
             f"<groups of {self._frame.noun} by {', '.join(self._keys)}: write .agg(name=(column, function))>"
         )
+
+
+def _function(name: str, function: str, *more: float) -> str:
+    """Return an aggregate as one word: ``quantile(0.9)``."""
+    if function != "quantile":
+        if more:
+            raise UsageError(f"{function} takes no number: write agg({name}=(column, {function!r}))")
+        return function
+    share = more[0] if more else 0.5
+    if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1:
+        raise UsageError(f"a quantile lies between 0 and 1, not at {share!r}: (column, 'quantile', 0.9)")
+    return f"quantile({float(share)!r})"

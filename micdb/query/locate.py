@@ -28,20 +28,25 @@ class Locator:
     @overload
     def __getitem__(self, item: str) -> pd.Series[Any]: ...
     @overload
+    def __getitem__(self, item: tuple[str, str]) -> Any: ...
+    @overload
     def __getitem__(self, item: Expr | slice | tuple[Any, list[str] | str]) -> Frame: ...
-    def __getitem__(self, item: Any) -> Frame | pd.Series[Any]:
-        """Return the row of a uid, the rows of a condition, or some of their columns."""
+    def __getitem__(self, item: Any) -> Any:
+        """Return the row of a uid, one value of it, or the rows of a condition; or some of their columns."""
         rows, columns = item if isinstance(item, tuple) else (item, None)
         if isinstance(rows, str):
             return self._row(rows, columns)
         if isinstance(rows, slice) and rows != slice(None):
             raise UsageError("frame.loc takes no ranges: write frame[:20] for the first rows")
         if not isinstance(rows, Expr | slice):
-            raise UsageError(f"frame.loc takes a uid or a condition, not {type(rows).__name__}")
+            raise UsageError(
+                f"frame.loc takes a uid or a condition, not {type(rows).__name__}: "
+                "for several write frame.loc[frame.uid.isin([...])]"
+            )
         frame = self._frame if isinstance(rows, slice) else self._frame[rows]
         return frame if columns is None else frame[[columns] if isinstance(columns, str) else list(columns)]
 
-    def _row(self, uid: str, columns: str | list[str] | None) -> pd.Series[Any]:
+    def _row(self, uid: str, columns: str | list[str] | None) -> Any:
         found = self._frame[self._frame["uid"] == uid]
         if columns is not None:
             found = found[[columns] if isinstance(columns, str) else list(columns)]
@@ -50,4 +55,5 @@ class Locator:
             raise NotFoundError(
                 f"{len(table)} {self._frame.noun} have the uid {uid!r}; list them with frame.uid"
             )
-        return table.astype(object).iloc[0]
+        row = table.astype(object).iloc[0]
+        return row[columns] if isinstance(columns, str) else row

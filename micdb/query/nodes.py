@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -52,3 +53,13 @@ class Node:
     def make(self, op: str, args: tuple[Any, ...], kind: Kind, unit: str | None = None) -> Self:
         """Return another node of the same class."""
         return type(self)(op, args, kind, unit)
+
+
+def columns_in(node: Node) -> Iterator[str]:
+    """Yield the names of the columns in an expression, not those of children."""
+    if node.op == "column":
+        yield node.args[0]
+    elif node.op != "child":
+        for arg in node.args:
+            if isinstance(arg, Node):
+                yield from columns_in(arg)

@@ -8,16 +8,19 @@ be a guess.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Select
+from sqlalchemy import FromClause, Select
 from sqlalchemy.types import Float
 
 from micdb.catalog.results import rollup
+from micdb.catalog.tables import micrograph, sample
 from micdb.catalog.tables import property_value as table
 from micdb.errors import UsageError
 from micdb.query import dialect
 from micdb.query.elements import Element
+from micdb.query.lookups import Lookup
 from micdb.query.relation import Relation
 from micdb.query.vocabulary import Property
 
@@ -32,13 +35,33 @@ AGGREGATES: dict[str, Callable[[Element], Element]] = {
 
 def property_value(known: Property, relation: Relation) -> Element:
     """Return a property as a column of images or samples."""
-    made = _single if known.kind == "text" else AGGREGATES["mean"]
-    of_sample = _scalar(known, made(_values(known)), level="sample", relation=relation)
+    of_sample = _scalar(known, _made(known), level="sample", relation=relation)
     if relation.image is None:
         return of_sample
-    of_image = _scalar(known, made(_values(known)), level="image", relation=relation)
+    of_image = _scalar(known, _made(known), level="image", relation=relation)
+    if known.kind != "text":
+        return sa.func.coalesce(of_image, of_sample, type_=Float(53))
     has_own = _scalar(known, sa.func.count(_values(known)), level="image", relation=relation) > 0
     return sa.case((has_own, of_image), else_=of_sample)
+
+
+def property_members(known: Property, relation: Relation, fulfil: Callable[[Element], Element]) -> Element:
+    """Return whether `property_value` fulfils a condition that nothing missing fulfils.
+
+    It gives the same as the condition itself, by the images and samples that fulfil it: the way to find them
+    among all there are.
+    """
+    of_sample = _owners(known, "sample").having(fulfil(_made(known)))
+    if relation.image is None:
+        return relation.sample.in_(of_sample)  # type: ignore[union-attr]
+    valued = _owners(known, "image").having(sa.func.count(_values(known)) > 0)
+    own = valued.add_columns(_made(known).label("made")).cte()
+    of_image = sa.select(own.c.micrograph_pk).where(fulfil(own.c.made))
+    # By way of the samples themselves PostgreSQL expects their images to lie near each other.
+    shown, whole = micrograph.alias("shown"), sample.alias("whole")
+    rest = sa.select(shown.c.pk).join_from(whole, shown, shown.c.sample_pk == whole.c.pk)
+    rest = rest.where(whole.c.pk.in_(of_sample), shown.c.pk.not_in(sa.select(own.c.micrograph_pk)))
+    return relation.image.in_(sa.union_all(of_image, rest))  # of an OR of two no engine finds the images
 
 
 def property_elements(known: Property, relation: Relation, *, level: str, agg: str) -> dict[str, Element]:
@@ -67,8 +90,23 @@ def rollup_value(name: str, runs: Sequence[int], relation: Relation) -> Element:
     return statement.correlate_except(rollup).scalar_subquery()
 
 
+def rollup_lookup(table: FromClause, name: str, runs: Sequence[int], image: Element) -> Lookup:
+    """Return how the roll-ups of images are joined to them; `table` is an alias of theirs.
+
+    It gives what `rollup_value` does, and lets the engine begin with the roll-ups where it is asked which
+    images have a large one.
+    """
+    return Lookup(
+        table, sa.and_(table.c.run_pk.in_(runs), table.c.micrograph_pk == image, table.c.name == name)
+    )
+
+
 def _values(known: Property) -> Element:
     return table.c.text if known.kind == "text" else table.c.value
+
+
+def _made(known: Property) -> Element:
+    return (_single if known.kind == "text" else AGGREGATES["mean"])(_values(known))
 
 
 def _single(text: Element) -> Element:
@@ -79,11 +117,25 @@ def _scalar(known: Property, made: Element, *, level: str, relation: Relation) -
     owner = relation.image if level == "image" else relation.sample
     if owner is None:
         raise UsageError(f"these rows have no {level} that {known.name} could belong to")
+    return sa.select(made).where(*_of(known, level, owner)).correlate_except(table).scalar_subquery()
+
+
+def _of(known: Property, level: str, owner: Element) -> list[Element]:
+    """Return the conditions on the values of one owner, which are few: its index is the one to use."""
     belongs = table.c.micrograph_pk if level == "image" else table.c.sample_pk
-    statement: Select[tuple[object]] = sa.select(made).where(
-        table.c.property_def_pk + 0 == known.pk,  # the owner's index is the one to use: few rows each
-        table.c.level == level,
-        belongs == owner,
-        table.c.retired_at.is_(None),
-    )
-    return statement.correlate_except(table).scalar_subquery()
+    property_def = dialect.unindexed(table.c.property_def_pk)
+    mine = dialect.few(belongs == owner)
+    return [property_def == known.pk, table.c.level == level, mine, table.c.retired_at.is_(None)]
+
+
+def _owners(known: Property, level: str) -> Select[Any]:
+    """Return the images or samples that have values of their own, each once."""
+    belongs = table.c.micrograph_pk if level == "image" else table.c.sample_pk
+    return sa.select(belongs).where(*_live(known, level)).group_by(belongs)
+
+
+def _live(known: Property, level: str) -> list[Element]:
+    """Return the conditions on the values of all images or samples."""
+    belongs = table.c.micrograph_pk if level == "image" else table.c.sample_pk
+    current = table.c.retired_at.is_(None)
+    return [table.c.property_def_pk == known.pk, table.c.level == level, current, belongs.is_not(None)]

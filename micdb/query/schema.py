@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from micdb.errors import ExpressionError, UnknownColumnError
+from micdb.errors import ExpressionError, UnknownColumnError, UsageError
 from micdb.query.expr import Expr, column
 from micdb.query.nodes import Kind, Node
 
@@ -53,12 +53,15 @@ class Schema:
         Looks up names that are no visible column: properties and roll-ups. None where there are none.
     names
         Lists what `find` knows, for suggestions.
+    tables
+        Gives the columns of another table, for conditions on what of it lies near.
     """
 
     where: str
     fields: Mapping[str, Field]
     find: Callable[[str], Field | None] | None = None
     names: Callable[[], Iterable[str]] | None = None
+    tables: Callable[[str], Schema] | None = None
 
     def __getitem__(self, name: str) -> Field:
         """Return a column, properties and roll-ups included.
@@ -68,6 +71,8 @@ class Schema:
         UnknownColumnError
             There is none; the message offers the nearest ones.
         """
+        if not isinstance(name, str):
+            raise UsageError(f"{name!r} is no text that names a column")
         field = self.fields.get(name) or (self.find(name) if self.find else None)
         if field is None:
             raise UnknownColumnError(name, [*self.fields, *(self.names() if self.names else ())], self.where)
@@ -75,7 +80,7 @@ class Schema:
 
     def only(self, fields: Iterable[Field]) -> Schema:
         """Return a schema with just these columns."""
-        return Schema(self.where, {field.name: field for field in fields})
+        return Schema(self.where, {field.name: field for field in fields}, tables=self.tables)
 
     def plus(self, fields: Iterable[Field]) -> Schema:
         """Return a schema with columns added or replaced."""

@@ -23,6 +23,8 @@ def write(node: Node) -> str:
         return _constant(args[0], node.unit)
     if op == "child":
         return _child(*args)
+    if op == "within":
+        return _within(args[3], args[4].table, args[4].condition)
     if op == "not":
         return f"not {_inside(args[0], 3)}"
     if op == "neg":
@@ -57,6 +59,11 @@ def _constant(value: Any, unit: str | None) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     return f"{value!r} {unit}" if unit else repr(value)
+
+
+def _within(radius: float, table: str, condition: Node | None) -> str:
+    which = "" if condition is None else f", {write(condition)}"
+    return f"within({radius!r} nm, {table}{which})"
 
 
 def _child(table: str, function: str, column: str | None, condition: Node | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
+from micdb import places
 from micdb.catalog.engine import reading
 from micdb.catalog.tables import micrograph, object_
 from micdb.errors import StoreError
@@ -30,16 +31,16 @@ def load(context: Context, uids: Iterable[str]) -> dict[str, bytes]:
     if not wanted:
         return {}
     statement = (
-        sa.select(micrograph.c.uid, object_.c.path)
-        .join(object_, object_.c.pk == micrograph.c.object_pk)
+        sa.select(micrograph.c.uid, *places.COLUMNS)
+        .select_from(places.with_packs(micrograph.join(object_)))
         .where(micrograph.c.uid.in_(wanted))
     )
     with reading(context.engine) as connection:
-        paths = connection.execute(statement).all()
+        rows = connection.execute(statement).all()
     found = {}
-    for uid, path in paths:
+    for row in rows:
         try:
-            found[uid] = read_thumbnail(context.root / path)
+            found[row.uid] = read_thumbnail(places.place(context.engine, context.root, row))
         except StoreError:
             continue
     return found

@@ -4,10 +4,15 @@
 ``["column", name]``     a column
 ``["literal", x, unit]`` a constant; the unit is null for plain numbers and text
 ``["child", t, f, c, e]`` aggregate f of column c (or null) of the children t that fulfil e (or null)
+``["within", r, t, e]``  whether a row of table t that fulfils e (or null) is at most r nanometres away
 ``["in", x, [...]]``     one of several constants, in the unit of x
 ``["to", x, unit]``      x in another unit
 ``[op, x, ...]``         everything else
 ======================== ==============================================================
+
+A verb is its name and its fields. ``["merge", keys, columns, rows, units]`` carries a local table, and
+``["join", keys, {"base": ..., "verbs": [...]}]`` another frame; keys are ``[pairs,
+how, validate, suffixes]``.
 
 Kinds and units are not written down: they are worked out again from the columns when a tree is read, so a
 tree can claim nothing about the data.
@@ -15,20 +20,23 @@ tree can claim nothing about the data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING, fields
 from typing import Any
 
 from micdb.errors import UsageError
-from micdb.query import rules, verbs
+from micdb.query import merging, rules, verbs
 from micdb.query.child_expr import aggregate
+from micdb.query.columns import arrow_kind
 from micdb.query.expr import Expr, literal
 from micdb.query.nodes import Node
 from micdb.query.schema import Schema
+from micdb.query.spatial.within import Others, columns_of, within
 from micdb.query.verbs import Verb
 
 Json = Any
 _VERBS: dict[str, type[Verb]] = {kind.__name__.lower(): kind for kind in verbs.ALL}
+_Missing = type(MISSING)
 _COMPARISONS = tuple(rules.FLIPPED)
 
 
@@ -41,6 +49,9 @@ def expr_json(node: Node) -> list[Json]:
         return ["literal", args[0], node.unit]
     if op == "in":
         return ["in", expr_json(args[0]), list(args[1])]
+    if op == "within":
+        radius, others = args[3:]
+        return [op, radius, others.table, None if others.condition is None else expr_json(others.condition)]
     return [op, *(expr_json(arg) if isinstance(arg, Node) else arg for arg in args)]
 
 
@@ -74,6 +85,11 @@ def expr_from(tree: Json, schema: Schema, child: Callable[[str], Schema]) -> Exp
             inside = child(table)
             kept = None if condition is None else expr_from(condition, inside, child)
             return aggregate(inside, function, column, kept)
+        if op == "within":
+            radius, table, condition = args
+            inside = columns_of(schema, table)
+            kept = None if condition is None else expr_from(condition, inside, child)
+            return within(schema, radius, Others(table, kept), its_schema=inside)
         target = expr_from(args[0], schema, child)
         if op == "in":
             unit = target.unit
@@ -118,11 +134,44 @@ def verb_json(step: Verb) -> list[Json]:
         It searches by an array, which has no place in a text.
     """
     name = type(step).__name__.lower()
-    return [name, *(_plain(getattr(step, one.name)) for one in fields(step))]
+    if isinstance(step, verbs.Merge):
+        kinds = [[field.name, arrow_kind(field.type)] for field in step.table.schema]
+        rows = zip(*(column.to_pylist() for column in step.table.columns), strict=True)
+        return [name, _keys_json(step.keys), kinds, [list(row) for row in rows], _plain(step.units)]
+    if isinstance(step, verbs.Join):
+        return [name, _keys_json(step.keys), frame_json(step.other.base, step.other.steps)]
+    values = [getattr(step, one.name) for one in fields(step)]
+    for one in reversed(fields(step)):  # what a query does not use is not written, so that old trees stay
+        if isinstance(one.default, _Missing) or values[-1] != one.default:
+            break
+        values.pop()
+    return [name, *(_plain(value) for value in values)]
 
 
-def verb_from(tree: Json, schema: Schema, child: Callable[[str], Schema]) -> Verb:
+def frame_json(base: str, steps: Iterable[Verb]) -> dict[str, Json]:
+    """Return a whole query as JSON values.
+
+    Raises
+    ------
+    UsageError
+        It searches by an array, which has no place in a text.
+    """
+    return {"base": base, "verbs": [verb_json(step) for step in steps]}
+
+
+def verb_from(
+    tree: Json, schema: Schema, child: Callable[[str], Schema], *, other: Callable[[Json], verbs.Other]
+) -> Verb:
     """Return the verb of a JSON tree; its expressions speak of the columns in `schema`.
+
+    Parameters
+    ----------
+    tree
+        What `verb_json` gave.
+    schema, child
+        As for `expr_from`.
+    other
+        Reads the query of a frame that is joined.
 
     Raises
     ------
@@ -133,8 +182,17 @@ def verb_from(tree: Json, schema: Schema, child: Callable[[str], Schema]) -> Ver
         raise UsageError(f"{tree!r} is no verb; there are {', '.join(_VERBS)}")
     name, *args = tree
     kind = _VERBS[name]
-    if len(args) != len(fields(kind)):
-        raise UsageError(f"{name} takes {len(fields(kind))} values in a query tree, not {len(args)}")
+    if kind is verbs.Merge:
+        keys, columns, rows, units = args
+        table = merging.local_table([(str(column), kind) for column, kind in columns], rows)
+        return verbs.Merge(_keys_from(keys), table, _frozen(units))
+    if kind is verbs.Join:
+        keys, query = args
+        return verbs.Join(_keys_from(keys), other(query))
+    least = sum(isinstance(one.default, _Missing) for one in fields(kind))
+    if not least <= len(args) <= len(fields(kind)):
+        takes = f"{least} to {len(fields(kind))}" if least < len(fields(kind)) else least
+        raise UsageError(f"{name} takes {takes} values in a query tree, not {len(args)}")
     if kind is verbs.Filter:
         return verbs.Filter(expr_from(args[0], schema, child))
     if kind is verbs.Assign:
@@ -149,6 +207,16 @@ def _assign(columns: Json, schema: Schema, child: Callable[[str], Schema]) -> ve
         expr = expr_from(tree, schema, child)
         made.append((str(name), expr))
     return verbs.Assign(tuple(made))
+
+
+def _keys_json(keys: verbs.Keys) -> Json:
+    return [[list(pair) for pair in keys.pairs], keys.how, keys.validate, _plain(keys.suffixes)]
+
+
+def _keys_from(tree: Json) -> verbs.Keys:
+    pairs, how, validate, suffixes = tree
+    left, right = ([pair[side] for pair in pairs] for side in (0, 1))
+    return merging.merge_keys(left_on=left, right_on=right, how=how, validate=validate, suffixes=suffixes)
 
 
 def _plain(value: Any) -> Json:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from micdb.query.aggregate import Function
+import pyarrow as pa
+
 from micdb.query.expr import Expr
-from micdb.query.nodes import Kind
+from micdb.query.schema import Schema
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,11 +49,33 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Rename:
+    """Give columns other names; pairs of old and new name."""
+
+    names: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Distinct:
+    """Keep the first row of each combination of values of these columns; missing values are alike."""
+
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Keep n rows drawn by a hash of seed and key; they stay in order."""
+
+    n: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Group:
     """One row for each combination of the keys; aggregates are name, column and function."""
 
     keys: tuple[str, ...]
-    aggregates: tuple[tuple[str, str, Function], ...]
+    aggregates: tuple[tuple[str, str, str], ...]
     dropna: bool
 
 
@@ -82,26 +105,80 @@ class Using:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Similar:
-    """Keep the k rows most similar to an example."""
+    """Keep the k rows most similar to one example, or to several: then `query`, `box`, ... are tuples.
+
+    With the level ``patch`` places in images are compared, at most `per_image` of one image.
+    """
 
     query: Any
     k: int
-    box: tuple[int, int, int, int] | None
+    box: Any
     by: str | None
-    pixel_size: str | None
+    pixel_size: Any
+    negative: tuple[Any, ...] = ()
+    level: str = "image"
+    per_image: int | None = 1
+    index: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """How two tables are joined.
+
+    Parameters
+    ----------
+    pairs
+        Name of each key in the frame, and in the other table.
+    how
+        ``left`` or ``inner``.
+    validate
+        ``1:1``, ``1:m``, ``m:1`` or ``m:m``: on which side a key may repeat.
+    suffixes
+        What the other columns of both tables get behind their name when it is the same; None refuses.
+    """
+
+    pairs: tuple[tuple[str, str], ...]
+    how: str
+    validate: str
+    suffixes: tuple[str, str] | None
+
+    @property
+    def single(self) -> bool:
+        """Whether a key may stand only once in the other table."""
+        return self.validate.endswith(":1")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Merge:
-    """Join local rows by a key; `columns` are name and kind, `rows` plain values, `units` name and unit."""
+    """Join a local table: its rows, and the unit of each column that has one."""
 
-    on: str
-    how: str
-    columns: tuple[tuple[str, Kind], ...]
-    rows: tuple[tuple[Any, ...], ...]
+    keys: Keys
+    table: pa.Table
     units: tuple[tuple[str, str], ...] = ()
 
 
-ROW = "__row"  # hidden column that numbers the rows of a merged table
-ALL = (Filter, Select, Assign, Sort, Slice, Group, Explode, WithProperty, Using, Similar, Merge)
-Verb = Filter | Select | Assign | Sort | Slice | Group | Explode | WithProperty | Using | Similar | Merge
+@dataclass(frozen=True, slots=True, eq=False)
+class Other:
+    """A frame of the same database that is joined: its table, its verbs, and the columns they leave."""
+
+    base: str
+    steps: tuple[Verb, ...]
+    schema: Schema
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Join:
+    """Join another frame of the same database, in SQL."""
+
+    keys: Keys
+    other: Other
+
+
+ALL = (
+    Filter, Select, Rename, Assign, Sort, Slice, Sample, Distinct, Group, Explode, WithProperty, Using,
+    Similar, Merge, Join,
+)  # fmt: skip
+Verb = (
+    Filter | Select | Rename | Assign | Sort | Slice | Sample | Distinct | Group | Explode | WithProperty
+    | Using | Similar | Merge | Join
+)  # fmt: skip

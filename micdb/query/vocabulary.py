@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,10 +13,12 @@ from micdb.catalog.engine import reading
 from micdb.catalog.results import current_run, model, part, rollup, run
 from micdb.catalog.tables import property_def
 from micdb.errors import UsageError, suggestion
-from micdb.query import facts_sql, similar
 from micdb.query.columns import PARTS, SOURCES, part_fields
 from micdb.query.context import Context
+from micdb.query.facts import parts
 from micdb.query.schema import Field, Schema
+from micdb.query.search import similar
+from micdb.query.spatial.derived import DERIVED
 
 Pins = Mapping[str, int]  # analysis -> pk of the run that stands for it
 
@@ -51,6 +53,7 @@ class Vocabulary:
         self.engine = context.engine
         self.rankings: dict[Hashable, similar.Ranking] = {}
         self._rollups: dict[str, Field | None] = {}
+        self._parts: dict[str, tuple[Field, ...]] = {}
 
     @cached_property
     def properties(self) -> dict[str, Property]:
@@ -79,17 +82,20 @@ class Vocabulary:
         known = SOURCES[table].fields if table not in PARTS else self._part_fields(table)
         fields = {field.name: field for field in known}
         if table == "images":
-            return Schema(table, fields, self._find, self._names)
+            return Schema(table, fields, self._find, self._names, self.schema)
         if table == "samples":
-            return Schema(table, fields, self._find_property, lambda: self.properties)
-        return Schema(table, fields)
+            return Schema(table, fields, self._find_property, lambda: self.properties, self.schema)
+        return Schema(table, fields, tables=self.schema)
 
     def _part_fields(self, table: str) -> tuple[Field, ...]:
         """Return the columns of a table in parts; extractors may have added some."""
+        if table in self._parts:
+            return self._parts[table]
         with reading(self.engine) as connection:
             runs = connection.execute(sa.select(part.c.run_pk).where(part.c.table_name == table).distinct())
             found = list(runs.scalars())
-        return part_fields(table, facts_sql.columns(self.context, table, found))
+        self._parts[table] = part_fields(table, parts.schema(table, parts.find(self.context, table, found)))
+        return self._parts[table]
 
     def _find_property(self, name: str) -> Field | None:
         return self.properties[name].field() if name in self.properties else None
@@ -148,12 +154,9 @@ def runs_of(connection: Connection, table: str, *, pins: Pins, name: str | None 
     """
     statement = sa.select(current_run.c.analysis, current_run.c.run_pk)
     current = {row.analysis: row.run_pk for row in connection.execute(statement)}
-    pinned = [pk for pk in pins.values() if _fills(connection, pk, table=table, name=name)]
-    chosen = pinned or [
-        pk
-        for analysis, pk in current.items()
-        if analysis not in pins and _fills(connection, pk, table=table, name=name)
-    ]
+    others = [pk for analysis, pk in current.items() if analysis not in pins]
+    chosen = _filling(connection, list(pins.values()), table=table, name=name)
+    chosen = chosen or _filling(connection, others, table=table, name=name)
     if len(chosen) > 1:
         versions = sa.select(model.c.name, model.c.version).join(run, run.c.model_pk == model.c.pk)
         rows = connection.execute(versions.where(run.c.pk.in_(chosen))).all()
@@ -165,12 +168,21 @@ def runs_of(connection: Connection, table: str, *, pins: Pins, name: str | None 
     return chosen
 
 
-def _fills(connection: Connection, pk: int, *, table: str, name: str | None) -> bool:
+def _filling(connection: Connection, runs: Sequence[int], *, table: str, name: str | None) -> list[int]:
+    """Return those of some runs that have rows in a child table, or a roll-up."""
+    if not runs:
+        return []
+    where: list[sa.ColumnElement[bool]] = []
+    belongs: sa.ColumnElement[int] | None
     if name is not None:
-        condition = sa.exists().where(rollup.c.run_pk == pk, rollup.c.name == name)
+        belongs, where = rollup.c.run_pk, [rollup.c.name == name]
     elif table in PARTS:
-        condition = sa.exists().where(part.c.run_pk == pk, part.c.table_name == table)
+        stored = DERIVED[table].stored if table in DERIVED else table
+        belongs, where = part.c.run_pk, [part.c.table_name == stored]
     else:
         belongs = SOURCES[table].run
-        condition = sa.exists().where(sa.false() if belongs is None else belongs == pk)
-    return bool(connection.execute(sa.select(condition)).scalar())
+    if belongs is None:
+        return []
+    # A condition for each run: of one for all PostgreSQL would read every row of the table.
+    found = connection.execute(sa.select(*(sa.exists().where(belongs == pk, *where) for pk in runs))).one()
+    return [pk for pk, fills in zip(runs, found, strict=True) if fills]

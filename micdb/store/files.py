@@ -7,10 +7,15 @@ from pathlib import Path
 
 OBJECTS = "objects"
 PARTS = "parts"
+PACKS = "packs"
 STAGING = "staging"
 QUARANTINE = "quarantine"
 
-MEDIA_TYPES = {".nxs": "application/x-hdf5", ".parquet": "application/vnd.apache.parquet"}
+MEDIA_TYPES = {
+    ".nxs": "application/x-hdf5",
+    ".parquet": "application/vnd.apache.parquet",
+    ".tar": "application/x-tar",
+}
 
 
 def object_path(sha256: str) -> str:
@@ -21,6 +26,11 @@ def object_path(sha256: str) -> str:
 def part_path(table: str, uid: str) -> str:
     """Return where a Parquet part lies: ``parts/<table>/<uid>.parquet``."""
     return f"{PARTS}/{table}/{uid}.parquet"
+
+
+def pack_path(sha256: str) -> str:
+    """Return where a pack of small objects lies: ``packs/<sha256>.tar``."""
+    return f"{PACKS}/{sha256}.tar"
 
 
 def fsync_file(path: Path) -> None:

@@ -38,7 +38,8 @@ FIELDS = {"instrument": "name"}
 STORABLE = {"b": (1,), "u": (1, 2, 4, 8), "i": (1, 2, 4, 8), "f": (2, 4, 8), "c": (8, 16)}
 
 # docs/decisions/0003-compression.md: every HDF5 library reads deflate without a plug-in.
-FILTERS = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+LEVEL = 1  # of deflate
+FILTERS = {"compression": "gzip", "compression_opts": LEVEL, "shuffle": True}
 CHUNK = 1 << 20  # [byte] larger frames are cut into bands of whole rows of at most this size
 THUMBNAIL_SIDE = 128  # [pixel]
 

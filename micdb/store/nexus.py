@@ -7,7 +7,7 @@ is named by its hash and writing it twice costs nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,19 @@ from micdb.errors import ContractError, StoreError
 from micdb.provenance import file_hash
 from micdb.records import Axis, Quantity, Scan
 from micdb.store import layout
+from micdb.store.chunks import ChunkWriter
+from micdb.store.places import Place, opened_hdf5
 
 
 def write_micrograph(
-    path: Path, scan: Scan, pixels: np.ndarray, *, thumbnail: bytes, source_sha256: str | None = None
+    path: Path,
+    scan: Scan,
+    pixels: np.ndarray | Iterable[np.ndarray],
+    *,
+    thumbnail: bytes,
+    source_sha256: str | None = None,
 ) -> None:
-    """Write one micrograph file.
+    """Write one micrograph file; of a stack that comes frame by frame only one frame is in memory.
 
     Parameters
     ----------
@@ -34,7 +41,7 @@ def write_micrograph(
         Axes, settings and metadata as a reader gave them.
     pixels
         The array of `scan`, read: ``(..., y, x)``, or ``(..., y, x, 3 or 4)`` for colour; boolean,
-        integer, float (NaN kept) or complex.
+        integer, float (NaN kept) or complex. Or its frames along the flattened leading axes, in order.
     thumbnail
         PNG, from `micdb.store.thumbnail.thumbnail`.
     source_sha256
@@ -46,6 +53,7 @@ def write_micrograph(
         Pixels and axes disagree, or the dtype cannot be kept.
     """
     _check(scan, pixels)
+    frames = pixels.reshape(-1, *_frame_shape(scan)) if isinstance(pixels, np.ndarray) else pixels
     with h5py.File(path, "w") as file:
         file.attrs.update(NX_class="NXroot", default="entry", creator=layout.CREATOR)
         file.attrs["micdb_format"] = np.int64(layout.FORMAT_VERSION)
@@ -53,7 +61,7 @@ def write_micrograph(
         entry = _group(file, layout.ENTRY, "NXentry")
         entry.attrs["default"] = layout.IMAGE.rpartition("/")[2]
         _write_entry(entry, scan)
-        _write_image(_group(file, layout.IMAGE, "NXdata"), scan, pixels)
+        _write_image(_group(file, layout.IMAGE, "NXdata"), scan, frames)
         _write_settings(_group(file, layout.INSTRUMENT, "NXinstrument"), scan)
         source = _group(file, layout.SOURCE, "NXnote")
         _write_source(source, scan, source_sha256 or file_hash(scan.source.path))
@@ -65,7 +73,7 @@ def write_micrograph(
         picture["data"] = np.frombuffer(thumbnail, np.uint8)
 
 
-def read_pixels(path: Path) -> np.ndarray:
+def read_pixels(path: Path | Place) -> np.ndarray:
     """Return the whole array, with the shape and dtype it was written with.
 
     Raises
@@ -73,11 +81,11 @@ def read_pixels(path: Path) -> np.ndarray:
     StoreError
         The file is missing or damaged; the message names file and key.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return _read(file, ())
 
 
-def read_frame(path: Path, i: int) -> np.ndarray:
+def read_frame(path: Path | Place, i: int) -> np.ndarray:
     """Return frame `i` of the flattened leading axes: ``(y, x)``, or ``(y, x, 3 or 4)`` for colour.
 
     Raises
@@ -85,7 +93,7 @@ def read_frame(path: Path, i: int) -> np.ndarray:
     StoreError
         The file is missing or damaged, or has no such frame.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         group = _item(file, layout.IMAGE)
         colour = group.attrs["interpretation"] != layout.INTERPRETATION[0]
         leading = group[layout.SIGNAL].shape[: -3 if colour else -2]
@@ -95,7 +103,7 @@ def read_frame(path: Path, i: int) -> np.ndarray:
         return _read(file, tuple(int(k) for k in np.unravel_index(i, leading)))
 
 
-def read_axes(path: Path) -> tuple[Axis, ...]:
+def read_axes(path: Path | Place) -> tuple[Axis, ...]:
     """Return the axes as written; a unit without a step says nothing and is not kept.
 
     Raises
@@ -103,12 +111,12 @@ def read_axes(path: Path) -> tuple[Axis, ...]:
     StoreError
         The file is missing or damaged; the message names file and key.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         group = _item(file, layout.IMAGE)
         return tuple(_read_axis(_item(file, f"{layout.IMAGE}/{name}"), name) for name in group.attrs["axes"])
 
 
-def read_original(path: Path) -> dict[str, Any]:
+def read_original(path: Path | Place) -> dict[str, Any]:
     """Return the vendor's metadata as the reader gave it.
 
     Raises
@@ -116,12 +124,12 @@ def read_original(path: Path) -> dict[str, Any]:
     StoreError
         The file is missing or damaged; the message names file and key.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         found: dict[str, Any] = json.loads(_item(file, f"{layout.ORIGINAL}/data").asstr()[()])
         return found
 
 
-def read_thumbnail(path: Path) -> bytes:
+def read_thumbnail(path: Path | Place) -> bytes:
     """Return the thumbnail as PNG.
 
     Raises
@@ -129,22 +137,29 @@ def read_thumbnail(path: Path) -> bytes:
     StoreError
         The file is missing or damaged; the message names file and key.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return bytes(_item(file, f"{layout.THUMBNAIL}/data")[()].tobytes())
 
 
-def _check(scan: Scan, pixels: np.ndarray) -> None:
+def _frame_shape(scan: Scan) -> tuple[int, ...]:
+    return scan.pixels.shape[len(scan.frame_axes) :]
+
+
+def _check(scan: Scan, pixels: np.ndarray | Iterable[np.ndarray]) -> None:
+    promised, dtype = scan.pixels.shape, np.dtype(scan.pixels.dtype)
+    if isinstance(pixels, np.ndarray):
+        promised, dtype = pixels.shape, pixels.dtype
     sizes = tuple(axis.size for axis in scan.axes)
     names = [axis.name for axis in scan.axes]
     where = f"{scan.source.path} [{scan.source.reader}]"
-    if pixels.shape != sizes or 0 in sizes or len(sizes) < 2:
-        raise ContractError(f"{where}: pixels have shape {pixels.shape}, the axes say {sizes}")
+    if promised != sizes or 0 in sizes or len(sizes) < 2:
+        raise ContractError(f"{where}: pixels have shape {promised}, the axes say {sizes}")
     if len({*names, layout.SIGNAL, layout.IMAGINARY}) != len(names) + 2:
         raise ContractError(f"{where}: axes are named {names}; each needs a name of its own")
     if scan.colour and sizes[-1] not in layout.INTERPRETATION:
         raise ContractError(f"{where}: {sizes[-1]} colour samples; 3 (RGB) or 4 (RGBA) can be kept")
-    if pixels.dtype.itemsize not in layout.STORABLE.get(pixels.dtype.kind, ()):
-        raise ContractError(f"{where}: pixels of type {pixels.dtype} cannot be kept; convert them to float64")
+    if dtype.itemsize not in layout.STORABLE.get(dtype.kind, ()):
+        raise ContractError(f"{where}: pixels of type {dtype} cannot be kept; convert them to float64")
 
 
 def _write_entry(entry: h5py.Group, scan: Scan) -> None:
@@ -159,19 +174,28 @@ def _write_entry(entry: h5py.Group, scan: Scan) -> None:
         entry["problems"] = [_text(problem) for problem in scan.problems]
 
 
-def _write_image(group: h5py.Group, scan: Scan, pixels: np.ndarray) -> None:
+def _write_image(group: h5py.Group, scan: Scan, frames: Iterable[np.ndarray]) -> None:
+    dtype = np.dtype(scan.pixels.dtype)
     group.attrs["axes"] = [axis.name for axis in scan.axes]
     group.attrs["signal"] = layout.SIGNAL
     group.attrs["emd_group_type"] = np.int64(layout.EMD_GROUP_TYPE)
-    group.attrs["interpretation"] = layout.INTERPRETATION[pixels.shape[-1] if scan.colour else 0]
+    group.attrs["interpretation"] = layout.INTERPRETATION[scan.axes[-1].size if scan.colour else 0]
     names = [layout.SIGNAL]
-    if pixels.dtype.kind == "c":
+    if dtype.kind == "c":
         names.append(layout.IMAGINARY)
         group.attrs["auxiliary_signals"] = [layout.IMAGINARY]
-    chunks = layout.chunk_shape(pixels.shape, pixels.dtype.itemsize, colour=scan.colour)
+        dtype = np.zeros((), dtype).real.dtype
+    writers = [ChunkWriter(group, name, scan.pixels.shape, dtype, colour=scan.colour) for name in names]
+    count = 0
+    for count, frame in enumerate(frames, start=1):
+        for writer, values in zip(writers, (frame.real, frame.imag), strict=False):
+            writer.write(count - 1, values.astype(dtype, copy=False))
+    if count != scan.n_frames:
+        raise ContractError(
+            f"{scan.source.path} [{scan.source.reader}]: {count} of {scan.n_frames} frames came"
+        )
     for name in names:
-        values = pixels.imag if name == layout.IMAGINARY else pixels.real
-        data = group.create_dataset(name, data=values, chunks=chunks, **layout.FILTERS)
+        data = group[name]
         data.attrs["long_name"] = _text(scan.channel or scan.name)
         if scan.intensity_unit is not None:
             data.attrs["units"] = scan.intensity_unit
@@ -247,25 +271,28 @@ def _group(file: h5py.File, name: str, kind: str) -> h5py.Group:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open for reading; whatever HDF5 raises meanwhile becomes a StoreError that names the file."""
+def opened(path: Path | Place) -> Iterator[h5py.File]:
+    """Open a micrograph file for reading, in a pack or not; nobody else need lock it: objects never change.
+
+    Raises
+    ------
+    StoreError
+        The file is missing or damaged, or what is done with it meanwhile finds it so; the message names it.
+    """
     try:
-        # Objects never change, and a lock would fail on a read-only disk.
-        with h5py.File(path, "r", locking=False) as file:
+        with opened_hdf5(path) as file:
             yield file
     except FileNotFoundError as error:
         raise StoreError(
             f"{path} is missing although the catalog names it; see: micdb fsck --deep"
         ) from error
-    except (OSError, KeyError, ValueError, RuntimeError, AttributeError, TypeError) as error:
+    except (OSError, LookupError, ValueError, RuntimeError, AttributeError, TypeError) as error:
         raise StoreError(f"{path} is no sound micrograph file: {error}; see: micdb fsck --deep") from error
 
 
 def _item(file: h5py.File, key: str) -> Any:
     if key not in file:
-        raise StoreError(
-            f"{file.filename} has no {key!r}; it is no micrograph file of format {layout.FORMAT_VERSION}"
-        )
+        raise LookupError(f"it has no {key!r}, as a file of format {layout.FORMAT_VERSION} has")
     return file[key]
 
 

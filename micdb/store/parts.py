@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +15,7 @@ from micdb.errors import ContractError, StoreError
 IMAGE = "image"  # column with the micrograph's pk; parts are sorted by it
 ZSTD_LEVEL = 3  # 8.85 byte per atom row; level 9 saves 2 % and takes three times as long
 ROW_GROUP = 1 << 17  # [row] the grain at which readers skip by the range of `image`
+GROUP_BYTES = 1 << 24  # [byte] of rows in memory: of long vectors fewer rows make a group
 
 
 def write_part(path: Path, table: pa.Table) -> None:
@@ -35,17 +38,64 @@ def write_part(path: Path, table: pa.Table) -> None:
     Apache Parquet format, encoding BYTE_STREAM_SPLIT.
     """
     _check_image(table)
-    pq.write_table(
+    with PartWriter(path, table.schema) as part:
         # The sort is stable: the rows of one image stay in the order the extractor gave them.
-        table.sort_by([(IMAGE, "ascending")]),
-        path,
-        compression="zstd",
-        compression_level=ZSTD_LEVEL,
-        row_group_size=ROW_GROUP,
-        use_dictionary=_leaves(table.schema, _is_text),
-        use_byte_stream_split=_leaves(table.schema, pa.types.is_floating),
-        sorting_columns=pq.SortingColumn.from_ordering(table.schema, [(IMAGE, "ascending")]),
-    )
+        part.write(table.sort_by([(IMAGE, "ascending")]))
+
+
+class PartWriter:
+    """Writes a part whose rows come sorted by image, piece by piece; use it as a context manager.
+
+    No more than one row group is kept in memory.
+
+    Parameters
+    ----------
+    path
+        File to write; an existing one is replaced.
+    schema
+        Of the rows.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._waiting: list[pa.Table] = []
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            compression="zstd",
+            compression_level=ZSTD_LEVEL,
+            use_dictionary=_leaves(schema, _is_text),
+            use_byte_stream_split=_leaves(schema, pa.types.is_floating),
+            sorting_columns=pq.SortingColumn.from_ordering(schema, [(IMAGE, "ascending")]),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._flush(all_=True)
+        finally:
+            self._writer.close()
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows; none is of a smaller image than those before."""
+        self._waiting.append(table)
+        self._flush(all_=False)
+
+    def _flush(self, *, all_: bool) -> None:
+        rows, held = sum(map(len, self._waiting)), sum(table.nbytes for table in self._waiting)
+        group = min(ROW_GROUP, max(1, GROUP_BYTES * rows // held)) if held else ROW_GROUP
+        if not all_ and rows < group:
+            return
+        table = pa.concat_tables(self._waiting) if self._waiting else self._schema.empty_table()
+        end = rows if all_ else rows - rows % group
+        if end:
+            self._writer.write_table(table.slice(0, end), row_group_size=group)
+        self._waiting = [table.slice(end)] if end < rows else []
 
 
 def read_part(path: Path) -> pa.Table:

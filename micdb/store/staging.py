@@ -4,6 +4,7 @@
 
     staging/<owner>.lock              held with flock for as long as the process uses the folder
     staging/<owner>/<uuid>.nxs        a file being written
+    staging/<owner>/<uuid>.folder     an archive being unpacked
     staging/<owner>/<sha256>.claim    this process is publishing the object of that hash
 
 The kernel drops the lock when the process dies, however it dies, so what a killed process left can
@@ -107,6 +108,14 @@ def stage(root: Path, suffix: str) -> Path:
     return path
 
 
+def stage_folder(root: Path) -> Path:
+    """Create an empty folder to unpack into; `discard` removes it with all that is in it."""
+    with _register.guard:
+        path = _register.folder(root.resolve()) / f"{uuid7()}.folder"
+        path.mkdir()
+    return path
+
+
 def claim(root: Path, hashes: Iterable[str]) -> list[Path]:
     """Announce that this process is publishing these objects; `discard` the result to end it."""
     with _register.guard:
@@ -119,10 +128,13 @@ def claim(root: Path, hashes: Iterable[str]) -> list[Path]:
 
 
 def discard(root: Path, paths: Iterable[Path]) -> None:
-    """Remove staged files and claims; one that is already gone is no error."""
+    """Remove staged files, folders and claims; one that is already gone is no error."""
     with _register.guard:
         for path in paths:
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         _register.release(root.resolve())
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from micdb.store.layout import THUMBNAIL_SIDE
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 CONTRAST = (1.0, 99.0)  # [percentile] black and white: a few hot pixels must not darken the rest
-SAMPLE = 1 << 20  # [pixel] percentiles of a larger frame are taken on a regular subset
+SAMPLE = 1 << 16  # [pixel] percentiles of a larger frame are taken on a regular subset
 
 
 def thumbnail(pixels: np.ndarray, *, colour: bool) -> bytes:
@@ -27,25 +31,40 @@ def thumbnail(pixels: np.ndarray, *, colour: bool) -> bytes:
 
     frame = pixels[(0,) * (pixels.ndim - (3 if colour else 2))]
     frame = frame[..., :3] if colour else frame
-    if not (colour and frame.dtype == np.uint8):  # 8-bit colours are shown as they are
-        frame = _stretched(np.abs(frame) if frame.dtype.kind == "c" else frame)
-    image = Image.fromarray(np.ascontiguousarray(frame))
-    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
+    if colour and frame.dtype == np.uint8:  # 8-bit colours are shown as they are
+        image = _shrunk(Image.fromarray(np.ascontiguousarray(frame)))
+    else:
+        grey = _stretched(np.abs(frame) if frame.dtype.kind == "c" else frame)
+        bands = np.moveaxis(grey, -1, 0) if colour else grey[None]
+        small = [np.asarray(_shrunk(Image.fromarray(np.ascontiguousarray(band)))) for band in bands]
+        eight = (np.clip(np.array(small), 0.0, 1.0) * 255).astype(np.uint8)
+        image = Image.fromarray(np.ascontiguousarray(np.moveaxis(eight, 0, -1)) if colour else eight[0])
     stream = io.BytesIO()
     image.save(stream, "PNG")
     return stream.getvalue()
 
 
+def _shrunk(image: Image.Image) -> Image.Image:
+    """Return an image of at most `THUMBNAIL_SIDE` pixels, each the mean of those it stands for."""
+    from PIL import Image
+
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
+    return image
+
+
 def _stretched(frame: np.ndarray) -> np.ndarray:
+    """Return float32 values, 0 for black and 1 for white, clipped."""
     values = frame.astype(np.result_type(frame.dtype, np.float32))  # a cast to float32 alone can overflow
-    finite = np.isfinite(values)
     step = max(1, int(np.sqrt(values.size / SAMPLE)))
-    seen = values[::step, ::step][finite[::step, ::step]]
+    seen = values[::step, ::step]
+    seen = seen[np.isfinite(seen)]
     if seen.size == 0:
-        return np.zeros(values.shape, np.uint8)
-    values[~finite] = seen.min()
+        return np.zeros(values.shape, np.float32)
+    if frame.dtype.kind == "f":
+        values[~np.isfinite(values)] = seen.min()
     low, high = np.percentile(seen, CONTRAST)
     # Halves: the difference of the two largest floats is still a float.
-    span = high / 2 - low / 2 or 1.0
-    eight: np.ndarray = (np.clip((values / 2 - low / 2) / span, 0.0, 1.0) * 255).astype(np.uint8)
-    return eight
+    values *= 0.5
+    values -= low / 2
+    values /= high / 2 - low / 2 or 1.0
+    return np.clip(values, 0.0, 1.0, out=values).astype(np.float32, copy=False)

@@ -1,8 +1,8 @@
 """The logical content of a database: two with equal dumps are the same database.
 
 What is left out is how the database came to be: local and global keys, times, who worked, how often
-an item was tried, the order of rows, and how derived rows are batched into parts. What stays is
-everything a query could return.
+an item was tried, the order of rows, where files are, and how derived rows are batched into parts. What
+stays is everything a query could return.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, RowMapping, Table
+from sqlalchemy import Connection, Engine, RowMapping, Table
 
 from micdb.catalog import results, tables
 from micdb.catalog.columns import metadata
@@ -44,13 +44,15 @@ NAMES = {
 Names = dict[str, dict[int, str]]
 
 
-def dump(database: Path) -> dict[str, list[str]]:
-    """Return every fact of a database folder, by table: sorted rows, each as one line of JSON.
+def dump(database: Path, engine: Engine | None = None) -> dict[str, list[str]]:
+    """Return every fact of a database, by table: sorted rows, each as one line of JSON.
 
     Parameters
     ----------
     database
         The folder; nobody needs to have it open, and nothing is written.
+    engine
+        The catalog, where it is not in the folder.
 
     Returns
     -------
@@ -58,20 +60,21 @@ def dump(database: Path) -> dict[str, list[str]]:
         Catalog tables by name, and each derived table under ``parts/<name>``. Rows refer to others by
         what they are, never by key: an image by its original file and position.
     """
-    engine = sqlite_engine(database / CATALOG)
+    catalog = engine or sqlite_engine(database / CATALOG)
     try:
-        with reading(engine) as connection:
+        with reading(catalog) as connection:
             objects = sa.select(tables.object_.c.pk, tables.object_.c.sha256)
             names: Names = {"object": {row.pk: row.sha256 for row in connection.execute(objects)}}
             facts = {
                 table.name: sorted(_rows(connection, table, names))
                 for table in metadata.sorted_tables
-                if table not in (results.part, tables.object_)
+                if table not in (results.part, tables.object_, tables.setting)
             }
             facts["object"] = sorted(_original_objects(connection))
             return facts | _parts(connection, database, names)
     finally:
-        engine.dispose()
+        if engine is None:
+            catalog.dispose()
 
 
 def _rows(connection: Connection, table: Table, names: Names) -> Iterator[str]:

@@ -118,7 +118,7 @@ class ExtractorContract:
     def test_spaces_are_named_after_it(self) -> None:
         """Names of spaces are unique and begin with the extractor's name."""
         spaces = self.extractor(**self.parameters).spaces
-        assert bool(spaces) == ("embeddings" in self.extractor.schemas)
+        assert bool(spaces) == bool({"embeddings", "patches"} & set(self.extractor.schemas))
         assert len({space.name for space in spaces}) == len(spaces)
         for space in spaces:
             assert space.name.startswith(self.extractor.card.name)
@@ -182,11 +182,28 @@ class ExtractorContract:
         for name, (value, unit) in answer.rollups.items():
             assert value is None or np.isfinite(value), f"roll-up {name} is {value}"
             units.normalise(unit)
-        if "embeddings" in answer.tables:
-            self._check_vectors(answer.tables["embeddings"])
+        for name in {"embeddings", "patches"} & set(answer.tables):
+            self._check_vectors(answer.tables[name])
+        if "patches" in answer.tables:
+            self._check_boxes(answer.tables["patches"], picture)
 
     def _check_vectors(self, table: pa.Table) -> None:
         dims = {space.name: space.dim for space in self.extractor(**self.parameters).spaces}
         for row in table.to_pylist():
             assert len(row["vector"]) == dims[row["space"]], row["space"]
             assert np.isfinite(row["vector"]).all(), row["space"]
+
+    def _check_boxes(self, table: pa.Table, picture: Picture) -> None:
+        frames, height, width = picture.pixels.shape
+        window = self.extractor.window
+        scales = {space.name: space.nm_per_pixel for space in self.extractor(**self.parameters).spaces}
+        assert window is not None, "declare `window`: who searches must know how large a place is"
+        for row in table.to_pylist():
+            assert 0 <= row["frame"] < frames
+            assert 0 <= row["x_px"] < row["x_px"] + row["width_px"] <= width, row
+            assert 0 <= row["y_px"] < row["y_px"] + row["height_px"] <= height, row
+            scale = scales[row["space"]]
+            for side, index in (("height_px", 0), ("width_px", 1)):
+                pitch = None if picture.pixel_size is None else picture.pixel_size[index]
+                wanted = window if scale is None or pitch is None else window * scale / pitch
+                assert abs(row[side] - wanted) <= 2, row  # corners are rounded to whole pixels

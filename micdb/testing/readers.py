@@ -64,9 +64,10 @@ class ReaderContract:
     def test_is_registered_under_its_name(self) -> None:
         """The entry point and the class agree."""
         assert readers().get(self.reader.name) is self.reader
-        assert all(
-            extension == extension.lower() and extension[0] == "." for extension in self.reader.extensions
-        )
+        assert self.reader.formats, "a reader names the formats it knows"
+        for extension in self.reader.extensions():
+            assert extension == extension.lower()
+            assert extension[0] == "."
 
     def test_wins_its_own_files(self, files: list[Path]) -> None:
         """No other reader is surer of these files."""
@@ -109,6 +110,13 @@ class ReaderContract:
                 frames = array.reshape(-1, *array.shape[len(scan.frame_axes) :])
                 last = len(frames) - 1
                 np.testing.assert_array_equal(scan.pixels.load_frame(last), frames[last])
+            streamed = np.array(list(scan.pixels.frames(colour=scan.colour)))
+            np.testing.assert_array_equal(streamed.reshape(array.shape), array)
+
+    def test_stacks_can_be_read_frame_by_frame(self, scans: list[Scan]) -> None:
+        """A stack may be larger than memory: single frames can be had without the others."""
+        for scan in scans:
+            assert scan.n_frames == 1 or scan.pixels.load_frame is not None, scan.name
 
     def test_axes_fit(self, scans: list[Scan]) -> None:
         """One axis per dimension, ending in y, x or y, x, colour; steps finite, units spelled our way."""
@@ -145,7 +153,9 @@ class ReaderContract:
 
     def test_source_names_file_and_library(self, scans: list[Scan], files: list[Path]) -> None:
         """Every scan leads back to its file; indices count the images of one file."""
+        names = {known.name for known in self.reader.formats}
         for scan in scans:
+            assert scan.source.format in names
             assert Path(scan.source.path) in files
             assert scan.source.reader_version
         for file in files:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from micdb import database, fsck
+from micdb import fsck, opening
 from micdb.catalog import tables
 from micdb.catalog.engine import reading
 from micdb.errors import SheetError
@@ -49,7 +49,7 @@ class Lab:
     """A database, a folder of images, and a sheet that can be rewritten."""
 
     def __init__(self, folder: Path) -> None:
-        self.db = database.init(folder / "lab.micdb")
+        self.db = opening.init(folder / "lab.micdb")
         self.scans = folder / "scans"
         self.scans.mkdir()
         self.map = folder / "map.toml"

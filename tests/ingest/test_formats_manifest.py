@@ -1,160 +1,213 @@
-"""Real files of other people: what every item of the corpus gives, or why it is refused.
+"""Real files of other people: every fact of independent readers, field by field, and docs/formats.md.
 
-Expected facts come from independent readers (see the corpus' own README). Run with ``-rP`` to see the table.
+The facts stand in the manifest beside the real files (see its own README); `conformance` compares, and
+`conformance_differences` explains where another reader and micdb rightly differ.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from importlib.util import find_spec
+import re
+import sys
+from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from micdb import units
 from micdb.errors import MicdbError, MissingExtraError, NotAnImageError
+from micdb.ingest.reader import readers
 from micdb.ingest.sniff import open_scans
-from micdb.records import Scan
 
-MANIFEST = Path(__file__).resolve().parents[3] / "shared" / "data" / "formats" / "manifest.json"
-ITEMS: list[dict[str, Any]] = json.loads(MANIFEST.read_text())["items"] if MANIFEST.is_file() else []
+sys.path.insert(0, str(Path(__file__).parent))  # the modules beside this one
 
-READ = {
-    "dm3", "dm4", "emd_velox", "emd_ncem", "mrc", "sem_tif_fei", "sem_tif_zeiss", "sem_tif_tescan", "tem_tif",
-    "tif_dm", "tif_imagej", "tif_ome", "tif_plain", "gwy", "nanonis_sxm", "igor_ibw",
-}  # fmt: skip
-# The extra "em"; where it is missing, the refusal is its install line.
-READ_BY_EXTRA = {
-    "bcf", "blo", "digitalsurf", "jeol_img", "merlin_mib", "pantarhei", "phenom_elid", "semper", "tia",
-    "tvips",
-}  # fmt: skip
+import conformance
+import conformance_claims
+import conformance_page
+from conformance_by_hand import BY_HAND
+from conformance_claims import Claim, six_digits
+from conformance_differences import DIFFERENCES, JOINED, PAIRS, REFUSED
 
-# Items that are an image to the corpus' reader and that we refuse, and why.
-REFUSED = {
-    "dm4/test_fft_packed_complex8.dm4": "a computed half spectrum, packed by DigitalMicrograph",
-}
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "formats.md"
 
-# Facts in which the corpus' reader and ours rightly differ: (open, fact) -> why. The fact is not compared.
-DIFFERENT = {
-    ("bcf/Hitachi_TM3030Plus.bcf", "pixel_size"): "1 pix is no scale",
-    ("emd_ncem/example_metadata.emd", "pixel_size"): "1 [] is no scale",
-    ("emd_ncem/Si100_2D_3D_DPC_potential_2slices.emd", "shape"): "rsciio joins the depths into one array",
-    ("emd_ncem/Si100_2D_3D_DPC_potential_2slices.emd", "n_frames"): "rsciio joins the depths into one array",
-    ("emd_ncem/Si100_2D_3D_DPC_potential_2slices.emd", "stats"): "rsciio joins the depths into one array",
-    ("tem_tif/olympus_SIS.tif", "pixel_size"): "page 0 is a preview; the second scan is calibrated",
-    ("phenom_elid/Elid2Version1.elid", "n_frames"): "null in the manifest: rsciio calls the image a map",
-}  # fmt: skip
-NOT_IMAGES = {"spectrum", "sidecar", "orphan", "malformed"}
+real_files = pytest.mark.skipif(
+    not conformance.ITEMS, reason="real data (../shared/data) is not beside this checkout"
+)
+each_item = pytest.mark.parametrize(
+    "number", range(len(conformance.ITEMS)), ids=[item["id"] for item in conformance.ITEMS]
+)
 
 
-def identity(item: dict[str, Any]) -> str:
-    return str(item["open"])
+@pytest.fixture
+def report(number):
+    found = conformance.report(number)
+    if isinstance(found.refusal, MissingExtraError):
+        pytest.skip(str(found.refusal))
+    return found
 
 
-def refuses(item: dict[str, Any]) -> bool:
-    known = item["format"] in READ or (item["format"] in READ_BY_EXTRA and find_spec("rsciio") is not None)
-    kind = {item["content"], item["technique"]}
-    return not known or identity(item) in REFUSED or bool(kind & NOT_IMAGES)
+@pytest.fixture
+def all_reports():
+    if not conformance.ITEMS or conformance.missing_extras():
+        pytest.skip("needs the real data and every extra")
+    return list(conformance.reports())
 
 
-def first(item: dict[str, Any], scans: list[Scan]) -> Scan:
-    """Return the scan that the manifest's facts describe: the first of the file."""
-    wanted = item["expected"]["facts"]["images"][0]["shape"]
-    return next((scan for scan in scans if list(scan.pixels.shape) == wanted), scans[0])
-
-
-def six(value: float) -> float:
-    return float(f"{value:.6g}")
-
-
-def check_pixel_size(scan: Scan, expected: dict[str, Any] | None) -> None:
-    for name in ("x", "y"):
-        axis, fact = scan.axis(name), (expected or {}).get(name)
-        if fact is None or units.known(fact["unit"]) is None:
-            assert axis.step is None, f"{name}: {axis} where the corpus knows no scale"
-            continue
-        assert axis.unit is not None, f"{name}: no unit, expected {fact}"
-        step = axis.step_in(str(units.normalise(fact["unit"])))
-        assert step == pytest.approx(abs(fact["value"]), rel=1e-5), f"{name}: {axis}, expected {fact}"
-
-
-def check_stats(scan: Scan, expected: dict[str, Any], n_frames: int | None) -> None:
-    """Compare the first image, or the whole stack where the corpus' reader took all frames together."""
-    array = scan.pixels.read()
-    values = (np.abs(array) if np.iscomplexobj(array) else array).astype(np.float64)
-    flat = values.reshape(-1, *values.shape[len(scan.frame_axes) :])
-    candidates = [flat[0], values] if (n_frames or 1) > 1 else [values]
-    found = [
-        {"min": part.min(), "max": part.max(), "mean": part.mean(), "std": part.std(), "ptp": np.ptp(part)}
-        for part in candidates
-    ]
-    assert any(
-        all(math.isclose(six(stats[key]), expected[key], rel_tol=2e-5, abs_tol=1e-30) for key in stats)
-        for stats in found
-    ), f"{found}, expected {expected}"
-
-
-def check(item: dict[str, Any], scans: list[Scan]) -> None:
-    facts = item["expected"]["facts"]
-    image, scan = facts["images"][0], first(item, scans)
-    skipped = {fact for name, fact in DIFFERENT if name == identity(item)}
-    if "shape" not in skipped:
-        colour = [] if "R+G" not in str(image["dtype"]) else [3]
-        assert list(scan.pixels.shape) == [*image["shape"], *colour]
-    if image["dtype"] and "R+G" not in image["dtype"]:
-        assert np.dtype(scan.pixels.dtype) == np.dtype(image["dtype"]).newbyteorder("=")
-    if facts["n_frames"] is not None and "n_frames" not in skipped:
-        assert scan.n_frames == facts["n_frames"]
-    if "pixel_size" not in skipped:
-        check_pixel_size(scan, facts["pixel_size"])
-    if facts["first_image_stats"] and "stats" not in skipped:
-        check_stats(scan, facts["first_image_stats"], facts["n_frames"])
-    pairs = (("accelerating_voltage", "accelerating_voltage_V"), ("magnification", "magnification"))
-    for setting, fact in pairs:
-        if facts[fact] is not None:
-            assert scan.settings[setting].value == pytest.approx(facts[fact], rel=1e-5), setting
-
-
-def row(item: dict[str, Any], scans: list[Scan]) -> str:
-    scan = first(item, scans)
-    x = scan.axis("x")
-    size = f"{x.step:.5g} {x.unit}" if x.step is not None else "unknown"
-    voltage = scan.settings.get("accelerating_voltage")
-    magnification = scan.settings.get("magnification")
-    cells = [
-        f"{item['open']:<62}", scan.source.reader, str(scan.pixels.shape), scan.pixels.dtype, size,
-        f"{voltage.value:g} V" if voltage else "-", f"x{magnification.value:g}" if magnification else "-",
-        f"{len(scans)} scan(s)",
-    ]  # fmt: skip
-    return " | ".join(cells)
-
-
-@pytest.mark.skipif(not ITEMS, reason="real data (../shared/data) is not beside this checkout")
-@pytest.mark.parametrize("item", ITEMS or [None], ids=lambda item: str(item and item["id"]))
-def test_item(item: dict[str, Any]) -> None:
-    path = MANIFEST.parent / item["open"]
-    if refuses(item):
-        with pytest.raises(MicdbError) as caught:
-            [scan.pixels.read() for scan in open_scans(path)]
-        assert len(str(caught.value)) > len(str(path)) + 10, "a refusal has a reason"
-        print(f"{item['open']:<62} | refused: {type(caught.value).__name__}")
+@real_files
+@each_item
+def test_every_fact_of_an_item_is_equal_or_differs_as_explained(number, report):
+    name = report.item["open"]
+    if name in REFUSED:
+        kind, reason = REFUSED[name]
+        assert type(report.refusal).__name__ == kind
+        assert re.search(reason, str(report.refusal)), report.refusal
         return
-    scans = open_scans(path)
-    print(row(item, scans))
-    check(item, scans)
+    assert report.refusal is None
+    assert report.scans
+    wrong = [check for check in report.checks if check.outcome == "wrong"]
+    assert not wrong, "\n".join(f"{check.claim}: micdb says {check.ours!r}" for check in wrong)
+    assert report.checks or report.item["expected"]["facts"] is None
 
 
-@pytest.mark.skipif(not ITEMS, reason="real data (../shared/data) is not beside this checkout")
-def test_every_file_of_the_corpus_gives_scans_or_a_micdb_error() -> None:
+@real_files
+@each_item
+def test_every_image_of_an_item_is_compared(number, report):
+    if report.refusal is not None or not (report.item["expected"]["facts"] or {}).get("images"):
+        return
+    shapes = [check for check in report.checks if check.claim.field == "shape"]
+    assert len({check.claim.image for check in shapes}) >= report.images > 0
+    assert {check.claim.field for check in report.checks} & {"min", "first frame min"}
+
+
+@real_files
+@each_item
+def test_nothing_is_said_that_neither_a_reader_nor_a_look_into_the_file_confirms(number, report):
+    found, expected = conformance.unclaimed(report), BY_HAND.get(report.item["open"], {})
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        if isinstance(value, float):
+            assert six_digits(value, found[name]), name
+        else:
+            assert found[name] == value, name
+
+
+@real_files
+@each_item
+def test_the_comparison_would_notice_a_wrong_fact(number, report):
+    """Every claim, changed a little, is wrong: an explanation excuses exactly one difference."""
+    pictures = conformance.Pictures(report.scans, len(report.scans))
+    for check in report.checks:
+        claim = check.claim
+        if claim.image >= len(report.scans) or _says_no_scale(claim):
+            continue
+        changed = claim._replace(value=_changed(claim))
+        assert conformance.compare(report.item["open"], changed, pictures).outcome == "wrong", changed
+
+
+def _says_no_scale(claim):
+    return claim.field.startswith("step") and units.known(claim.unit) is None
+
+
+def _changed(claim):
+    if isinstance(claim.value, int | float):
+        return claim.value * 1.001 or 1
+    if isinstance(claim.value, tuple):
+        return (*claim.value[:-1], claim.value[-1] + 7)
+    if claim.field == "date":
+        later = (datetime.fromisoformat(claim.value) + timedelta(days=1, seconds=1)).isoformat()
+        return later if "T" in claim.value else later.partition("T")[0]
+    return "K" if claim.field == "unit" else "changed"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "equal"),
+    [
+        (0.168675, 0.16867469879, True),
+        (0.168675, 0.168674, False),
+        (-415826.0, -415826.4, True),
+        (-415826.0, -415827.0, False),
+        (0.0, 0.0, True),
+        (0.0, 1e-30, False),
+        (1.0, 1.0000051, False),
+        (float("nan"), float("nan"), False),
+    ],
+)
+def test_numbers_are_equal_to_six_digits(theirs, ours, equal):
+    assert six_digits(theirs, ours) is equal
+
+
+@pytest.mark.parametrize(
+    ("claim", "ours", "equal"),
+    [
+        (Claim("a", 0, "step x", 1.0, ""), None, True),
+        (Claim("a", 0, "step x", 1.0, "pix"), None, True),
+        (Claim("a", 0, "step x", 1.0, "pix"), 1.0, False),
+        (Claim("a", 0, "step x", 1.0, "nm"), None, False),
+        (Claim("a", 0, "date", "2016-05-16"), "2016-05-16T16:03:27", True),
+        (Claim("a", 0, "date", "2016-05-16T16:03:27"), "2016-05-16T16:03:27+00:00", False),
+        (Claim("a", 0, "channel", "Z (Forward)"), "Z forward", True),
+        (Claim("a", 0, "channel", "Z (Forward)"), "Z backward", False),
+        (Claim("a", 0, "unit", "m"), "nm", True),
+        (Claim("a", 0, "unit", "m"), "V", False),
+    ],
+)
+def test_what_counts_as_the_same(claim, ours, equal):
+    assert conformance.same(claim, ours) is equal
+
+
+def test_every_explanation_is_needed(all_reports):
+    used = {id(check.difference) for report in all_reports for check in report.checks if check.difference}
+    assert [row for row in DIFFERENCES if id(row) not in used] == []
+    opened = {report.item["open"] for report in all_reports}
+    assert set(PAIRS) | set(JOINED) | set(REFUSED) | set(BY_HAND) <= opened
+    refused = {report.item["open"] for report in all_reports if report.refusal is not None}
+    assert refused == set(REFUSED)
+
+
+@real_files
+def test_every_key_of_the_manifest_is_compared_or_left_out_for_a_reason():
+    keys = {key for item in conformance.ITEMS for key in item["expected"]["facts"] or {}}
+    assert set(conformance_claims.NO_CLAIM) <= keys
+    assert all(conformance_claims.NO_CLAIM.values())
+
+
+def test_tested_formats_are_those_that_an_item_proves(all_reports):
+    proven = {(scan.source.reader, scan.source.format) for report in all_reports for scan in report.scans}
+    flagged = {(name, known.name) for name, reader in readers() for known in reader.formats if known.tested}
+    assert flagged - {("hdf5", "micdb")} == proven  # micdb is itself the maker of its own files
+
+
+def test_the_page_is_what_the_readers_give(all_reports):
+    assert PAGE.read_text() == conformance_page.page(), "make docs writes it anew"
+
+
+def test_the_page_names_no_path_of_this_machine():
+    assert str(ROOT.parent) not in PAGE.read_text()
+
+
+def test_the_page_is_kept_where_it_cannot_be_written(tmp_path, monkeypatch, capsys):
+    page = tmp_path / "formats.md"
+    page.write_text("as it was")
+    monkeypatch.setattr(conformance, "ITEMS", [])
+    conformance_page.main(page)
+    assert page.read_text() == "as it was"
+    assert "is kept: the real files" in capsys.readouterr().err
+
+
+@real_files
+def test_every_file_of_the_collection_gives_scans_or_a_micdb_error():
     """Parts and sidecars too: nothing but a `MicdbError`, and never a promise that is not kept."""
-    for file in sorted(MANIFEST.parent.rglob("*")):
+    outcomes = Counter()
+    for file in sorted(conformance.FOLDER.rglob("*")):
         if not file.is_file():
             continue
         try:
             for scan in open_scans(file):
-                assert scan.pixels.read().shape == scan.pixels.shape
+                frame = next(scan.pixels.frames(colour=scan.colour))
+                assert frame.shape == scan.pixels.shape[len(scan.frame_axes) :]
+            outcomes["read"] += 1
         except MicdbError as error:
             assert isinstance(error, MissingExtraError | NotAnImageError) or str(file) in str(error)
+            outcomes["refused"] += 1
+    assert outcomes["read"] > outcomes["refused"] > 0

@@ -29,13 +29,29 @@ def two_channels(path: Path, meta: dict[str, str] | None = None) -> Path:
     )
 
 
+VOLUME = np.arange(24, dtype=float).reshape(2, 3, 4)
+
+
+def write_volume(path: Path, *bricks) -> Path:
+    from gwyfile.objects import GwyContainer
+
+    tree = GwyContainer({"/0/data": data_field(IMAGE, size=(8e-9, 3e-9)), "/0/data/title": "Height"})
+    for number, item in enumerate(bricks):
+        tree |= {f"/brick/{number}": item, f"/brick/{number}/title": f"Volume {number}"}
+        tree[f"/brick/{number}/meta"] = GwyContainer({"Bias": f"{number} V"})
+    with path.open("wb") as stream:
+        GwyContainer(tree).tofile(stream)
+    return path
+
+
 class TestContract(ReaderContract):
     reader = Gwyddion
 
     @pytest.fixture
     def files(self, tmp_path):
         old = write_version_1(tmp_path / "old.gwy", IMAGE, size=4e-6, unit="µm", z_unit="nm")
-        return [two_channels(tmp_path / "new.gwy", {"Bias": "0.5 V"}), old]
+        volume = write_volume(tmp_path / "volume.gwy", make["brick"](VOLUME, step=2e-9))
+        return [two_channels(tmp_path / "new.gwy", {"Bias": "0.5 V"}), old, volume]
 
 
 def test_every_data_channel_is_a_scan(tmp_path):
@@ -52,6 +68,20 @@ def test_every_data_channel_is_a_scan(tmp_path):
 def test_channels_come_in_the_order_of_their_numbers(tmp_path):
     fields = {f"channel {number}": data_field(IMAGE + number, size=(1.0, 1.0)) for number in range(12)}
     assert [scan.channel for scan in open_scans(write_gwy(tmp_path / "a.gwy", fields))] == list(fields)
+
+
+def test_keys_without_their_first_slash_are_read(tmp_path):
+    from gwyfile.objects import GwyContainer
+
+    tree = {"0/data": data_field(IMAGE, size=(8e-9, 3e-9)), "0/data/title": "Height"}
+    tree |= {"1/data": data_field(-IMAGE, size=(8e-9, 3e-9)), "1/meta": GwyContainer({"Bias": "0.5 V"})}
+    with (tmp_path / "a.gwy").open("wb") as stream:
+        GwyContainer(tree).tofile(stream)
+    height, second = open_scans(tmp_path / "a.gwy")
+    assert (height.channel, second.channel) == ("Height", None)
+    assert "bias" not in height.settings
+    assert second.settings["bias"].value == 0.5
+    np.testing.assert_array_equal(second.pixels.read(), -IMAGE)
 
 
 def test_metadata_with_a_unit_becomes_settings(tmp_path):
@@ -114,6 +144,50 @@ def test_a_file_without_channels_says_what_it_holds(tmp_path):
         GwyContainer({"/0/graph/graph/1": GwyObject("GwyGraphModel")}).tofile(stream)
     with pytest.raises(NotAnImageError, match="holds no image, but 1 x graph"):
         open_scans(path)
+
+
+def test_volumes_in_space_and_time_are_stacks(tmp_path):
+    brick = make["brick"]
+    path = write_volume(tmp_path / "a.gwy", brick(VOLUME, step=2e-9), brick(VOLUME, step=0.5, unit="s"))
+    height, space, time = open_scans(path)
+    assert (height.channel, space.channel, time.channel) == ("Height", "Volume 0", "Volume 1")
+    assert [(axis.name, axis.size, axis.step, axis.unit) for axis in space.axes] == [
+        ("z", 2, 2e-9, "m"),
+        ("y", 3, pytest.approx(2e-9), "m"),
+        ("x", 4, 2e-9, "m"),
+    ]
+    np.testing.assert_array_equal(space.pixels.load_frame(1), VOLUME[1])
+    assert (space.intensity_unit, space.settings["bias"].value) == ("A", 0)
+    assert (time.axes[0].name, time.axes[0].step) == ("time", 0.5)
+
+
+def test_volumes_of_spectra_are_left_out(tmp_path):
+    (height,) = open_scans(write_volume(tmp_path / "a.gwy", make["brick"](VOLUME, step=0.1, unit="V")))
+    assert height.channel == "Height"
+
+
+def test_a_volume_with_uneven_planes_has_no_step(tmp_path):
+    from gwyfile.objects import GwyObject
+
+    uneven = make["brick"](VOLUME, step=1e-9, calibration=GwyObject("GwyDataLine"))
+    scan = open_scans(write_volume(tmp_path / "a.gwy", uneven))[1]
+    assert (scan.axes[0].step, scan.axes[1].unit) == (None, "m")
+    assert "not evenly spaced" in scan.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "setting"),
+    [
+        ("Bias::Bias (V)", "268.799E-3", ("bias", 0.268799)),
+        ("Control::Topography Bias", "-250 mV", ("bias", -0.25)),
+        ("EEPA:GapVoltageControl.Voltage [Volt]", "1.000000e-01", ("bias", 0.1)),
+        ("EEPA:Regulator.Setpoint_1 [Ampere]", "1e-11", ("setpoint_current", 1e-11)),
+        ("Control::Set Point", "0.5 nA", ("setpoint_current", 5e-10)),
+    ],
+)
+def test_metadata_that_import_modules_leave(tmp_path, key, value, setting):
+    scan = open_scans(two_channels(tmp_path / "a.gwy", {key: value}))[0]
+    assert scan.settings[setting[0]].value == pytest.approx(setting[1])
 
 
 def test_damage_is_named_with_its_place(tmp_path):

@@ -73,6 +73,21 @@ def test_scale_settings_units_and_date(tmp_path):
     assert "StartHeaterTemp:NaN °C" in height.original["note"]
 
 
+@pytest.mark.parametrize(("stated", "unit", "problems"), [("pA", "pA", 0), ("°", "deg", 0), ("foo", None, 1)])
+def test_the_note_says_what_the_inputs_of_users_hold(tmp_path, stated, unit, problems):
+    note = f"{NOTE}UserIn0Unit: {stated}\r"
+    names = (2, (b"UserIn0Trace", b"UserIn1Retrace"))
+    first, second = open_scans(write_ibw(tmp_path / "a.ibw", LAYERS, unit="m", note=note, labels=names))
+    assert (first.intensity_unit, len(first.problems)) == (unit, problems)
+    assert (second.intensity_unit, second.problems) == ("V", ())
+
+
+def test_a_channel_in_volts_is_not_in_metres(tmp_path):
+    names = (2, (b"AmplitudeVoltsTrace", b"Amplitude1Trace"))
+    scans = open_scans(write_ibw(tmp_path / "a.ibw", LAYERS, unit="m", note=NOTE, labels=names))
+    assert [scan.intensity_unit for scan in scans] == ["V", "m"]
+
+
 def test_a_wave_of_another_program_keeps_its_own_unit_and_no_fake_step(tmp_path):
     (scan,) = open_scans(write_ibw(tmp_path / "a.ibw", LAYERS[:, :, 0], data_unit="V"))
     assert scan.intensity_unit == "V"
@@ -86,6 +101,17 @@ def test_layers_without_names_are_frames(tmp_path):
     np.testing.assert_array_equal(scan.pixels.read(), LAYERS[:, ::-1].T)
 
 
+def test_frames_are_read_one_by_one(tmp_path):
+    (scan,) = open_scans(write_ibw(tmp_path / "a.ibw", LAYERS))
+    np.testing.assert_array_equal(scan.pixels.load_frame(1), LAYERS[:, ::-1, 1].T)
+
+
+def test_hundreds_of_named_layers_are_frames(tmp_path):
+    names = [f"frame {number}".encode() for number in range(300)]
+    (scan,) = open_scans(write_ibw(tmp_path / "a.ibw", np.zeros((2, 2, 300), "u1"), labels=(2, names)))
+    assert scan.axes[0].name == "frame"
+
+
 @pytest.mark.parametrize(
     ("wave", "more", "says"),
     [
@@ -93,6 +119,7 @@ def test_layers_without_names_are_frames(tmp_path):
         (np.zeros((5, 1), "f4"), {}, "5 x 1 numbers"),
         (np.zeros((2, 2, 2, 2), "f4"), {}, "2 x 2 x 2 x 2 numbers"),
         (np.zeros((5, 2), "f4"), {"labels": (1, (b"Raw", b"Defl"))}, "columns Raw, Defl"),
+        (np.zeros((5, 2), "f4"), {"unit": "mV"}, "spectra: one of its axes is a voltage"),
         (np.zeros((4, 4), "u1"), {"kind": 0}, "text wave of 16 entries"),
         (np.zeros((4, 4), "u1"), {"kind": 0x4000}, "number type 16384"),
     ],

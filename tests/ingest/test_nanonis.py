@@ -97,6 +97,65 @@ def test_lines_never_reached_stay_nan(tmp_path):
     np.testing.assert_array_equal(scan.pixels.read(), image)
 
 
+@pytest.mark.parametrize("direction", ["down", "up"])
+@pytest.mark.parametrize("reached", [0, 1, 2, 3])
+def test_a_stopped_scan_says_after_how_many_lines(tmp_path, direction, reached):
+    image = FORWARD.copy()
+    image[reached:] = np.nan
+    seen = image if direction == "down" else image[::-1]
+    channels = {("Z", "m", "both"): [seen, seen]}
+    said = () if reached == 3 else (f"the scan was stopped after {reached} of 3 lines, the rest is NaN",)
+    for scan in open_scans(write_sxm(tmp_path / "a.sxm", channels, SCAN_DIR=direction)):
+        np.testing.assert_array_equal(scan.pixels.read(), seen)
+        assert scan.problems == said
+
+
+def test_pixels_without_a_value_are_no_stop(tmp_path):
+    image = FORWARD.copy()
+    image[0, 0] = image[2, 0] = np.nan
+    assert open_scans(write_sxm(tmp_path / "a.sxm", {("Z", "m", "forward"): [image]}))[0].problems == ()
+
+
+PASSES = "\n".join(
+    [
+        "\tPlayback\tBias_override\tBias_override_value\tZ_Setp_override\tZ_Setp_override_value\tSpeed_factor",
+        "\tFALSE\tFALSE\t0.000E+0\tFALSE\t0.000E+0\t1.000",
+        "\tFALSE\tTRUE\t-2.000E-2\tFALSE\t0.000E+0\t1.000",
+        "\tTRUE\tTRUE\t4.000E-1\tTRUE\t5.000E-10\t2.000",
+    ]
+)
+
+
+def test_each_pass_has_its_own_bias_and_set_point(tmp_path):
+    channels = {(f"[P{number}]_Z", "m", "both"): [FORWARD, BACKWARD] for number in (1, 2)}
+    scans = open_scans(write_sxm(tmp_path / "a.sxm", channels, **{"Multipass-Config": PASSES}))
+    assert [scan.channel for scan in scans][:2] == ["[P1]_Z forward", "[P1]_Z backward"]
+
+    def of(name):
+        return [scan.settings[name].value if name in scan.settings else None for scan in scans]
+
+    assert of("bias") == [-1.5, -0.02, 0.4, None]  # the table has no line for the last one
+    assert of("setpoint_current") == [3e-11, 3e-11, 5e-10, None]
+    assert of("scan_speed") == [2e-8, 4e-8, None, None]
+    assert scans[3].problems[0].startswith("bias, set point and speed unknown: Multipass-Config")
+
+
+@pytest.mark.parametrize(
+    ("written", "kelvin"), [("4.92997E+0", 4.92997), ("4,5E+0", 4.5), ("NaN", None), ("0", None)]
+)
+def test_a_measured_temperature(tmp_path, written, kelvin):
+    header = {"Temperature 1>Temperature 1 (K)": written}
+    scan = open_scans(write_sxm(tmp_path / "a.sxm", BOTH, **header))[0]
+    found = scan.settings.get("temperature")
+    assert (found and found.value) == kelvin
+    assert scan.problems == ()
+
+
+def test_a_comment_may_hold_colons(tmp_path):
+    scan = open_scans(write_sxm(tmp_path / "a.sxm", BOTH, COMMENT="Au: clean\n:tip: 3\n: :"))[0]
+    assert scan.settings["comment"].value == "Au: clean\n:tip: 3\n: :"
+
+
 @pytest.mark.parametrize("extent", [None, "0 0", "NaN 1E-8", "1E-8"])
 def test_unknown_range_leaves_the_scale_unknown(tmp_path, extent):
     scan = open_scans(write_sxm(tmp_path / "a.sxm", BOTH, SCAN_RANGE=extent))[0]
@@ -116,6 +175,8 @@ def test_unknown_direction_is_said(tmp_path):
         (b'Grid dim="30 x 30"\r\nChannels="Current (A)"\r\n:HEADER_END:\r\n\0\0', "grid of spectra"),
         (b"Experiment\tbias spectroscopy\t\nDate\t04.08.2015\n[DATA]\n1\t2\n", "bias spectroscopy"),
         (b"\xef\xbb\xbfExperiment\tLongTerm Data\t\n", "LongTerm Data"),
+        (b"Saved Date\t04.08.2015\t\r\nUser\t\r\n\r\n[DATA]\r\nBias (V)\t\r\n", "spectrum or time trace"),
+        (b'Filetype=Linear\r\nGrid dim="9 x 1"\r\nChannels="Z (m)"\r\n:HEADER_END:\r\n\0', "grid of spectra"),
     ],
 )
 def test_spectra_under_the_name_of_a_scan_are_refused_by_content(tmp_path, content, says):

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 import tifffile
 
-from micdb import database, fsck
+from micdb import fsck, opening
 from micdb.catalog import tables
 from micdb.catalog.engine import reading
 from micdb.errors import (
@@ -24,10 +24,11 @@ from micdb.errors import (
     MissingExtraError,
     NotFoundError,
     ReadError,
+    SheetError,
     UnknownFormatError,
     UsageError,
 )
-from micdb.ingest import pipeline
+from micdb.ingest import arrival, intake
 from micdb.testing.dump import dump
 
 DATA = Path(__file__).parents[1] / "data"
@@ -40,7 +41,7 @@ IMAGE = np.arange(12 * 16, dtype=np.int16).reshape(12, 16)
 
 @pytest.fixture
 def db(tmp_path):
-    with database.init(tmp_path / "lab.micdb") as opened:
+    with opening.init(tmp_path / "lab.micdb") as opened:
         yield opened
         assert fsck.check(opened.engine, opened.root, deep=True).clean, "a test left something behind"
 
@@ -197,7 +198,7 @@ def test_hidden_files_and_databases_are_not_searched(db, scans):
     mrc.write(scans / "._a.mrc", IMAGE + 2)
     (scans / "old.micdb").mkdir()
     mrc.write(scans / "old.micdb" / "c.mrc", IMAGE + 3)
-    with database.init(scans / "named_otherwise") as other:
+    with opening.init(scans / "named_otherwise") as other:
         other.ingest(scans / "a.mrc")
     assert counts(db.ingest(scans)) == {"files": 1, "new_images": 1, "added": 1}
 
@@ -231,14 +232,14 @@ def test_links_are_one_file_and_broken_ones_a_refusal(db, scans):
 def test_a_missing_extra_does_not_stop_the_rest(db, scans, monkeypatch):
     mrc.write(scans / "a.mrc", IMAGE)
     mrc.write(scans / "b.mrc", IMAGE + 1)
-    read = pipeline.read_arrival
+    read = arrival.open_scans
 
-    def lacking(arrival):
-        if arrival.path.name == "a.mrc":
+    def lacking(path):
+        if path.name == "a.mrc":
             raise MissingExtraError("this needs the package 'rsciio': pip install 'micdb[em]'")
-        read(arrival)
+        return read(path)
 
-    monkeypatch.setattr(pipeline, "read_arrival", lacking)
+    monkeypatch.setattr(arrival, "open_scans", lacking)
     result = db.ingest(scans)
     assert result.of("refused")[0].reason.endswith("pip install 'micdb[em]'")
     assert result.counts["added"] == 1
@@ -246,13 +247,14 @@ def test_a_missing_extra_does_not_stop_the_rest(db, scans, monkeypatch):
 
 def test_a_file_that_changes_while_it_is_read_is_refused(db, scans, monkeypatch):
     path = mrc.write(scans / "a.mrc", IMAGE)
-    read = pipeline.read_arrival
+    read = arrival.open_scans
 
-    def overwritten(arrival):
-        read(arrival)
+    def overwritten(path):
+        scans = read(path)
         mrc.write(path, IMAGE + 1)
+        return scans
 
-    monkeypatch.setattr(pipeline, "read_arrival", overwritten)
+    monkeypatch.setattr(arrival, "open_scans", overwritten)
     with pytest.raises(ReadError, match=r"a\.mrc: the file changed while it was being read; ingest it again"):
         db.ingest(path)
     assert rows(db) == []
@@ -279,7 +281,7 @@ def test_every_file_is_in_the_audit_log(db, scans):
 
 
 def ingest_together(root, folder, barrier):
-    with database.open(root) as db:
+    with opening.open(root) as db:
         barrier.wait()
         sheet = {"sheet": folder / "samples.csv", "map": folder / "map.toml"}
         return db.ingest(folder, lab="Lab A", **sheet).counts
@@ -298,7 +300,7 @@ def test_two_processes_bring_in_one_folder(db, tmp_path):
         found = pool.starmap(ingest_together, [(db.root, folder, manager.Barrier(2))] * 2)
     assert sum(each["new_images"] for each in found) == 12
     assert [each["refused"] for each in found] == [0, 0]
-    with database.init(tmp_path / "single.micdb") as single:
+    with opening.init(tmp_path / "single.micdb") as single:
         single.ingest(folder, lab="Lab A", sheet=folder / "samples.csv", map=folder / "map.toml")
         assert without_who_came_first(dump(db.root)) == without_who_came_first(dump(single.root))
 
@@ -313,20 +315,20 @@ def without_who_came_first(facts):
 
 
 @pytest.mark.parametrize("other", ["the same file", "a twin"])
-def test_whoever_is_overtaken_looks_again(db, scans, monkeypatch, other):
+def test_whoever_is_overtaken_keeps_one_image(db, scans, monkeypatch, other):
     mine = mrc.write(scans / "a.mrc", IMAGE)
     theirs = (
         shutil.copy(mine, scans / "b.mrc") if other == "the same file" else tiff.write(scans / "b.tif", IMAGE)
     )
-    write = pipeline.write_objects
+    publish = intake.publish
     pending = [theirs]
 
-    def overtaken(root, arrival, indices):
-        write(root, arrival, indices)
+    def overtaken(*given):
         if pending:
             db.ingest(pending.pop())
+        return publish(*given)
 
-    monkeypatch.setattr(pipeline, "write_objects", overtaken)
+    monkeypatch.setattr(intake, "publish", overtaken)
     outcome = {"the same file": "known", "a twin": "merged"}[other]
     assert counts(db.ingest(mine)) == {"files": 1, outcome: 1}
     assert len(rows(db)) == 1
@@ -356,3 +358,14 @@ def test_numbers_too_large_to_square_give_an_unknown_deviation_and_no_warning(db
     row = db.images.query('name == "large"').to_pandas().iloc[0]
     assert row["intensity_max"] == 2e300
     assert pd.isna(row["intensity_sd"])
+
+
+def test_a_mistake_in_the_sheet_keeps_the_files_before_it(db, tmp_path):
+    folder = delivery.write(tmp_path / "delivery", files=6, images=1)
+    table = folder / "samples.csv"
+    lines = table.read_text().splitlines()
+    lines[5] = lines[5].replace(lines[5].split(",")[1], "", 1)  # the fifth row has no sample
+    table.write_text("\n".join(lines) + "\n")
+    with pytest.raises(SheetError):
+        db.ingest(folder, sheet=table, map=folder / "map.toml")
+    assert len(rows(db)) == 4

@@ -1,4 +1,4 @@
-"""PNG, JPEG, BMP, GIF."""
+"""PNG, JPEG, BMP, GIF, WebP."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from micdb.ingest.sniff import open_scans
 from micdb.testing import ReaderContract
 
 make = SimpleNamespace(**run_path(str(Path(__file__).parents[1] / "data" / "raster" / "make.py")))
+tiff = SimpleNamespace(**run_path(str(Path(__file__).parents[1] / "data" / "tiff" / "make.py")))
 GREY = np.arange(6 * 8, dtype=np.uint8).reshape(6, 8)
 RGB = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
 
@@ -30,6 +31,8 @@ class TestContract(ReaderContract):
             make.write(tmp_path / "colour.jpg", RGB),
             make.write(tmp_path / "bitmap.bmp", RGB),
             make.write(tmp_path / "frame.gif", GREY),
+            make.write(tmp_path / "picture.webp", RGB),
+            make.write_animation(tmp_path / "animation.gif", [RGB, RGB[::-1]]),
         ]
 
 
@@ -62,11 +65,32 @@ def test_orientation_is_named_and_not_applied(tmp_path: Path) -> None:
     assert scan.problems == ("EXIF asks for orientation 6; pixels are as stored",)
 
 
-def test_animation_gives_its_first_frame(tmp_path: Path) -> None:
-    frames = [Image.fromarray(GREY), Image.fromarray(GREY[::-1])]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    (scan,) = open_scans(tmp_path / "a.gif")
-    assert scan.problems == ("the first of 2 frames is read",)
+@pytest.mark.parametrize("extension", [".gif", ".png", ".webp"])
+def test_animation_is_a_stack_of_frames(tmp_path: Path, extension: str) -> None:
+    path = make.write_animation(tmp_path / f"a{extension}", [RGB, RGB[::-1], RGB[:, ::-1]])
+    (scan,) = open_scans(path)
+    assert [(axis.name, axis.size) for axis in scan.axes] == [("frame", 3), ("y", 6), ("x", 8), ("colour", 3)]
+    assert scan.pixels.load_frame is not None
+    with Image.open(path) as image:
+        for number in range(3):
+            image.seek(number)
+            np.testing.assert_array_equal(scan.pixels.load_frame(number), np.asarray(image.convert("RGB")))
+
+
+def test_sixteen_bit_grey_with_transparency_keeps_its_bits(tmp_path: Path) -> None:
+    pixels = np.dstack([GREY, GREY]).astype(np.uint16) * 257 + 3
+    (scan,) = open_scans(make.write_deep_png(tmp_path / "deep.png", pixels))
+    np.testing.assert_array_equal(scan.pixels.read(), pixels[..., 0])
+    assert scan.problems == ("the transparency of the grey picture is left out",)
+
+
+def test_phenom_xml_of_a_jpeg_is_read(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[270] = tiff.PHENOM.decode()
+    (scan,) = open_scans(make.write(tmp_path / "a.jpg", GREY, exif=exif))
+    assert (scan.axis("x").step, scan.axis("x").unit, scan.modality) == (975.5, "nm", "SEM")
+    assert scan.settings["accelerating_voltage"].value == 15000
+    assert scan.source.format == "jpeg"
 
 
 def test_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import logging
 import pickle
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,7 +38,7 @@ from micdb.ingest.metadata import (
     tolerate,
     utc_time,
 )
-from micdb.ingest.reader import Reader, readers
+from micdb.ingest.reader import Format, Reader, readers
 from micdb.ingest.sniff import candidates, open_scans
 from micdb.provenance import canonical_json
 from micdb.records import Axis, Pixels, Scan, Source
@@ -57,7 +58,7 @@ class Fake(Reader):
     """A reader that does what the test tells it."""
 
     name = "zz_fake"
-    extensions = (".fake",)
+    formats = (Format("fake", "Fake", (".fake",)),)
     outcome: ClassVar[Any] = None
     score: ClassVar[int] = 2
 
@@ -111,8 +112,31 @@ def test_unknown_content_lists_the_readers(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(b"hello there")
     with pytest.raises(
-        UnknownFormatError, match=r"starts with bytes 68 65 6c 6c .* installed readers: dm, emd"
+        UnknownFormatError, match=r"starts with bytes 68 65 6c 6c .* installed readers: .*dm, .*hdf5"
     ):
+        open_scans(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"\x01\xb0\x93\xff" + bytes(28), r"an NT-MDT file \(.mdt\); convert it to .gwy with Gwyddion"),
+        (b"[DataSet]\r\nVersion=2\r\n", r"a Nanosurf or NanoScan file \(.nid, .ezd\)"),
+        (bytes(4) + b"TPER" + bytes(200), "an Ando AFM movie"),
+        (b"\x01\0\0\0" + bytes(range(20)) + b"T\0P\0P\0H\0" + bytes(200), "an Ando AFM movie"),
+        (b"\x0a\n3\x04\x20\0\0\0ARDF" + bytes(20), "an Asylum Research data file"),
+        (b"[Data Version]\r\nProgram=SPMLab\r\n", "an SPMLab file"),
+        (b"Gwyddion Simple Field 1.0\nXRes = 2\n", "a Gwyddion simple field"),
+        (b";\r\n;               Omicron SPM Control.\r\n", "an Omicron SCALA parameter file"),
+        (b";ANFATEC Parameterfile\r\n", "an Anfatec parameter file"),
+        (b"\x01\0Directory\0", "a Wyko profiler file"),
+        (b"ZISRAWFILE" + bytes(22), r"a Zeiss file \(.czi\); save it as OME-TIFF"),
+    ],
+)
+def test_formats_that_nobody_reads_are_named(tmp_path: Path, content: bytes, what: str) -> None:
+    path = tmp_path / "a.dat"
+    path.write_bytes(content)
+    with pytest.raises(UnknownFormatError, match=rf"\(this is {what}.*\); installed readers: .*hdf5"):
         open_scans(path)
 
 
@@ -132,7 +156,6 @@ def test_missing_extra_names_file_and_install_line(fake: Path, monkeypatch: pyte
         ("a.txt", "[SemImageFile]\r\nPixelSize=1\r\n".encode("utf-16"), "a Hitachi SEM"),
         ("a-tif.hdr", b"[MAIN]\r\nPixelSizeX=1\r\n", "a TESCAN image header"),
         ("a.hdr", b"HDR,\t\r\nTime\r\n", "a Merlin detector header"),
-        ("a.mtrx", b"ONTMATRX0101ATEM", "an Omicron MATRIX parameter file"),
     ],
 )
 def test_companions_say_what_they_are(tmp_path: Path, name: str, content: bytes, what: str) -> None:
@@ -197,6 +220,17 @@ def test_axes_that_do_not_fit_are_the_readers_bug(fake: Path, monkeypatch: pytes
     monkeypatch.setattr(Fake, "outcome", [scan(None, sizes=(2, 4))])
     with pytest.raises(ContractError, match="'zz_fake' gave axes"):
         open_scans(fake)
+
+
+@pytest.mark.parametrize(("step", "offset"), [(0.0, 1.0), (float("inf"), 0.0), (2.0, float("nan"))])
+def test_a_step_that_is_no_number_is_unknown(
+    fake: Path, monkeypatch: pytest.MonkeyPatch, step: float, offset: float
+) -> None:
+    axes = (Axis("y", 2, step, offset, unit="nm"), Axis("x", 3, 0.5, 1.0, unit="nm"))
+    monkeypatch.setattr(Fake, "outcome", [replace(scan(None), axes=axes)])
+    (found,) = open_scans(fake)
+    assert found.axes == (Axis("y", 2), axes[1])
+    assert found.problems == (f"pixel size of y unknown: it would be {step} nm",)
 
 
 def test_image_without_pixels_is_damage(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,6 +333,7 @@ def test_tolerate_names_what_failed() -> None:
         ("27.08.2016", "2016-08-27"),
         ("03.04.2016 10:00:00", "2016-04-03T10:00:00"),
         ("2019-02-03 10:00:00", "2019-02-03T10:00:00"),
+        ("2023-12-20 11:44:03 PM", "2023-12-20T23:44:03"),
         ("12/10/2019 3:32:41 PM", None),
         ("31/31/2019", None),
         ("yesterday", None),

@@ -1,4 +1,4 @@
-"""The TIFF family."""
+"""TIFF: pixels of every kind, stacks frame by frame, what is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from micdb.errors import DamagedFileError, UnknownFormatError
+from micdb.errors import DamagedFileError
+from micdb.ingest.readers import tiff
 from micdb.ingest.readers.tiff import Tiff
 from micdb.ingest.sniff import open_scans
 from micdb.records import Scan
@@ -42,10 +43,6 @@ def one(path: Path) -> Scan:
     return scan
 
 
-def values(scan: Scan) -> dict[str, Any]:
-    return {name: quantity.value for name, quantity in scan.settings.items()}
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32", "float64", "int8", "float16"])
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 def test_pixels_come_back(tmp_path: Path, dtype: str, byteorder: str) -> None:
@@ -59,115 +56,6 @@ def test_pixels_come_back(tmp_path: Path, dtype: str, byteorder: str) -> None:
 def test_print_resolution_is_no_calibration(tmp_path: Path, dpi: int) -> None:
     scan = one(make.write(tmp_path / "a.tif", GREY, resolution=(dpi, dpi), resolutionunit="INCH"))
     assert [(axis.step, axis.unit) for axis in scan.axes] == [(None, None)] * 2
-
-
-def test_fei(tmp_path: Path) -> None:
-    scan = one(make.write(tmp_path / "a.tif", GREY, tags={34682: make.FEI}, resolution=(96, 96)))
-    assert (scan.axis("x").step, scan.axis("y").step, scan.axis("x").unit) == (5.8e-7, 5.9e-7, "m")
-    assert scan.modality == "SEM"
-    assert scan.acquired == "2020-02-13T21:23:51"
-    assert values(scan) == pytest.approx({
-        "accelerating_voltage": 20000, "working_distance": 8.3, "beam_current": 4e-9, "dwell_time": 3e-5,
-        "stage_x": -5, "stage_rotation": 90, "detector": "ETD", "instrument": "Quanta 3D FEG",
-        "operator": "supervisor",
-    })  # fmt: skip
-    assert scan.source.format == "tif_fei"
-    assert scan.original["Beam"] == {"HV": "20000", "Beam": "EBeam"}
-
-
-def test_fei_without_scan_section_has_no_pixel_size(tmp_path: Path) -> None:
-    header = make.FEI.replace("PixelWidth", "Other").replace("PixelHeight", "Another")
-    scan = one(make.write(tmp_path / "a.tif", GREY, tags={34682: header}, resolution=(96, 96)))
-    assert scan.axis("x").step is None
-
-
-def test_fei_broken_numbers_are_problems_not_errors(tmp_path: Path) -> None:
-    header = make.FEI.replace("HV=20000", "HV=notafloat").replace("5.8e-007", "inf")
-    scan = one(make.write(tmp_path / "a.tif", GREY, tags={34682: header}))
-    assert "accelerating_voltage" not in scan.settings
-    assert scan.axis("x").step is None
-    assert scan.axis("y").step == 5.9e-7
-    assert any("cannot read Beam.HV = notafloat" in problem for problem in scan.problems)
-
-
-def test_fei_resampled_by_an_editor_loses_its_pixel_size(tmp_path: Path) -> None:
-    scan = one(make.write(tmp_path / "a.tif", GREY[:, ::2].copy(), tags={34682: make.FEI}))
-    assert scan.axis("x").step is None
-    assert "recorded 8 pixels wide, but the image now has 4" in scan.problems[0]
-
-
-def test_zeiss_takes_the_pixel_size_of_the_image(tmp_path: Path) -> None:
-    scan = one(make.write(tmp_path / "a.tif", GREY, tags={34118: make.ZEISS}))
-    assert (scan.axis("x").step, scan.axis("x").unit) == (593.3, "nm")
-    assert values(scan) == pytest.approx({
-        "accelerating_voltage": 5000, "magnification": 10030, "working_distance": 5.2, "stage_tilt": 2,
-        "detector": "InLens",
-    })  # fmt: skip
-    assert scan.acquired == "2023-04-11T08:40:47"
-    assert scan.settings["accelerating_voltage"].raw == "AP_ACTUALKV = 5.00 kV"
-
-
-def test_old_leo_numbers_refer_to_1024_pixels(tmp_path: Path) -> None:
-    scan = one(
-        make.write(tmp_path / "a.tif", np.zeros((4, 512), np.uint8), tags={34118: "0\r\n0\r\n0\r\n1e-08\r\n"})
-    )
-    assert (scan.axis("x").step, scan.axis("x").unit, scan.axis("x").origin) == (2e-8, "m", "derived")
-
-
-def test_tescan_tag(tmp_path: Path) -> None:
-    scan = one(make.write(tmp_path / "a.tif", GREY, tags={50431: make.tescan()}))
-    assert (scan.axis("x").step, scan.axis("y").step, scan.axis("x").unit) == (2.5e-6, 2.6e-6, "m")
-    assert scan.settings["accelerating_voltage"].value == 10000
-    assert scan.settings["working_distance"].value == pytest.approx(13.25)
-    assert scan.acquired == "2016-05-16T16:03:27"
-
-
-def test_tescan_sidecar(tmp_path: Path) -> None:
-    text = "[MAIN]\nPixelSizeX=1e-8\nPixelSizeY=1e-8\n[SEM]\nAcceleratorVoltage=5000\n"
-    (tmp_path / "a-tif.hdr").write_text(text)
-    scan = one(make.write(tmp_path / "a.tif", GREY))
-    assert (scan.axis("x").step, scan.axis("x").origin) == (1e-8, "sidecar")
-    assert scan.settings["accelerating_voltage"].origin == "sidecar"
-    assert scan.source.parts == (str(tmp_path / "a-tif.hdr"),)
-
-
-def test_digital_micrograph_export(tmp_path: Path) -> None:
-    tags = {65003: "\xb5m", 65004: "\xb5m", 65006: 10.0, 65007: 0.0, 65009: 0.5, 65010: 0.25}
-    scan = one(make.write(tmp_path / "a.tif", GREY.astype(np.int32), tags=tags))
-    x, y = scan.axis("x"), scan.axis("y")
-    assert (x.step, x.offset, x.unit, y.step, y.offset) == (0.5, -5.0, "um", 0.25, 0.0)
-
-
-@pytest.mark.parametrize("unit", ["um", "\\u00B5m", "micron", "micrometer"])
-def test_imagej_units(tmp_path: Path, unit: str) -> None:
-    options: dict[str, Any] = {"imagej": True, "resolution": (4, 2)}
-    path = make.write(
-        tmp_path / "a.tif", STACK, metadata={"unit": unit, "spacing": 2.5, "axes": "ZYX"}, **options
-    )
-    scan = one(path)
-    assert [(axis.name, axis.step, axis.unit) for axis in scan.axes] == [
-        ("z", 2.5, "um"), ("y", 0.5, "um"), ("x", 0.25, "um"),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("unit", ["inch", "cm", "pixel", ""])
-def test_imagej_print_units_are_unknown(tmp_path: Path, unit: str) -> None:
-    scan = one(
-        make.write(tmp_path / "a.tif", GREY, imagej=True, resolution=(72, 72), metadata={"unit": unit})
-    )
-    assert scan.axis("x").step is None
-
-
-def test_ome_channels_are_scans(tmp_path: Path) -> None:
-    metadata = {
-        "axes": "CYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25, "PhysicalSizeYUnit": "nm",
-        "Channel": {"Name": ["DAPI", "GFP", "RFP"]},
-    }  # fmt: skip
-    scans = open_scans(make.write(tmp_path / "a.ome.tif", STACK, ome=True, metadata=metadata))
-    assert [scan.channel for scan in scans] == ["DAPI", "GFP", "RFP"]
-    np.testing.assert_array_equal(scans[1].pixels.read(), STACK[1])
-    x, y = scans[0].axis("x"), scans[0].axis("y")
-    assert (x.step, x.unit, y.step, y.unit) == (0.5, "um", 0.25, "nm")
 
 
 def test_equal_pages_are_a_stack_and_others_are_scans(tmp_path: Path) -> None:
@@ -231,13 +119,6 @@ def test_orientation_is_named_and_not_applied(tmp_path: Path) -> None:
     assert scan.problems == ("the orientation tag asks for display 6; pixels are as stored",)
 
 
-@pytest.mark.parametrize(("tag", "maker"), [(32832, "JPK"), (50432, "Park Systems")])
-def test_probe_files_in_tiff_are_refused(tmp_path: Path, tag: int, maker: str) -> None:
-    path = make.write(tmp_path / "a.tif", GREY, tags={tag: 1.0})
-    with pytest.raises(UnknownFormatError, match=f"a {maker} scanning-probe file inside a TIFF"):
-        open_scans(path)
-
-
 @pytest.mark.parametrize(("tag", "value"), [(256, 0), (257, 60000), (277, 65000)])
 def test_sizes_no_file_can_hold_are_damage(tmp_path: Path, tag: int, value: int) -> None:
     """Width 0, a height beyond any compression of these bytes, and absurd samples per pixel."""
@@ -250,3 +131,123 @@ def test_sizes_no_file_can_hold_are_damage(tmp_path: Path, tag: int, value: int)
     path.write_bytes(bytes(content))
     with pytest.raises(DamagedFileError):
         open_scans(path)[0].pixels.read()
+
+
+def test_frames_of_compressed_pages_come_without_the_others(tmp_path: Path) -> None:
+    """Single frames are opened by place, and one pass over all opens the file once."""
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for page in STACK:
+            file.write(page, metadata=None, compression="zlib", rowsperstrip=2)
+    pixels = one(path).pixels
+    assert pixels.load_frame is not None
+    assert pixels.stream is not None
+    np.testing.assert_array_equal(pixels.load_frame(2), STACK[2])
+    np.testing.assert_array_equal(np.array(list(pixels.stream())), STACK)
+
+
+def test_pixels_in_one_piece_are_read_from_their_place(tmp_path: Path) -> None:
+    """Of a stack of 3 the middle frame needs the middle bytes only: damage elsewhere is not seen."""
+    path = make.write(tmp_path / "a.tif", STACK)
+    with tifffile.TiffFile(path) as file:
+        start = file.series[0].dataoffset
+    scan = one(path)
+    content = bytearray(path.read_bytes())
+    content[start : start + 96] = bytes(96)
+    path.write_bytes(bytes(content))
+    assert scan.pixels.load_frame is not None
+    np.testing.assert_array_equal(scan.pixels.load_frame(1), STACK[1])
+
+
+@pytest.mark.parametrize("odd", [3, 9])
+@pytest.mark.parametrize("change", ["shape", "dtype"])
+def test_an_odd_page_among_equal_ones_is_a_scan_of_its_own(tmp_path: Path, odd: int, change: str) -> None:
+    """tifffile looks at pages 1, 7 and the last only."""
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for number in range(12):
+            page = np.full((4, 5), number, np.uint8)
+            if number == odd:
+                page = np.full((4, 6), 300, np.uint16) if change == "dtype" else np.full((5, 5), 99, np.uint8)
+            file.write(page, metadata=None, contiguous=False)
+    stack, single = open_scans(path)
+    np.testing.assert_array_equal(stack.pixels.read()[:, 0, 0], [n for n in range(12) if n != odd])
+    assert single.pixels.read().max() == (300 if change == "dtype" else 99)
+
+
+def test_a_chain_of_pages_in_a_circle_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for page in STACK:
+            file.write(page, metadata=None, contiguous=False)
+    with tifffile.TiffFile(path) as file:
+        first, last = file.pages[0].offset, file.pages[2].offset
+    content = bytearray(path.read_bytes())
+    (count,) = struct.unpack_from("<H", content, last)
+    struct.pack_into("<I", content, last + 2 + 12 * count, first)
+    path.write_bytes(bytes(content))
+    with pytest.raises(DamagedFileError, match="directory 4 of the TIFF is one of the directories before it"):
+        open_scans(path)
+
+
+def test_too_many_differing_pages_are_not_compared_with_one_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """33 000 pages of two kinds took three minutes."""
+    monkeypatch.setattr(tiff, "_MAX_COMPARED", 9)
+    for name, count in (("a.tif", 9), ("b.tif", 10)):
+        with tifffile.TiffWriter(tmp_path / name) as file:
+            for number in range(count):
+                file.write(np.zeros((4, 5 + (number == 3)), np.uint8), metadata=None, contiguous=False)
+    assert [scan.pixels.shape for scan in open_scans(tmp_path / "a.tif")] == [(8, 4, 5), (4, 6)]
+    with pytest.raises(DamagedFileError, match=r"its 10 directories differ \(2 kinds\), and so many are not"):
+        open_scans(tmp_path / "b.tif")
+    monkeypatch.setattr(tiff, "_MAX_KINDS", 1)
+    with pytest.raises(DamagedFileError, match=r"its 9 directories differ \(2 kinds\), and so many are not"):
+        open_scans(tmp_path / "a.tif")
+
+
+def test_one_bit_pixels_are_zero_and_one(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 2, (3, 7, 9)).astype(bool)
+    scan = one(make.write(tmp_path / "a.tif", pixels))
+    assert scan.pixels.dtype == "uint8"
+    np.testing.assert_array_equal(scan.pixels.read(), pixels)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128", "uint64", "int64"])
+def test_wide_and_complex_numbers(tmp_path: Path, dtype: str) -> None:
+    pixels = GREY.astype(dtype) * (1 + 2j if dtype.startswith("c") else 3)
+    np.testing.assert_array_equal(one(make.write(tmp_path / "a.tif", pixels)).pixels.read(), pixels)
+
+
+@pytest.mark.parametrize("compression", ["lzw", "zlib", "packbits", "lzma", "zstd", "jpeg2000", "png"])
+def test_lossless_compressions(tmp_path: Path, compression: str) -> None:
+    scan = one(make.write(tmp_path / "a.tif", GREY, compression=compression))
+    np.testing.assert_array_equal(scan.pixels.read(), GREY)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "lzw"}, {"compression": "zlib", "predictor": 2}])
+def test_pixels_equal_pillow(tmp_path: Path, options: dict[str, Any]) -> None:
+    from PIL import Image
+
+    for number, pixels in enumerate((GREY, STACK[0], np.dstack([GREY, GREY + 50, GREY + 99]))):
+        photometric = "rgb" if pixels.ndim == 3 else "minisblack"
+        path = make.write(tmp_path / f"{number}.tif", pixels, photometric=photometric, **options)
+        np.testing.assert_array_equal(one(path).pixels.read(), np.asarray(Image.open(path)))
+
+
+def test_samples_that_are_no_colour_are_channels(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 7, 5), dtype=np.uint8)
+    path = make.write(tmp_path / "a.tif", pixels, planarconfig="contig", extrasamples=["unspecified"] * 4)
+    scans = open_scans(path)
+    assert len(scans) == 5
+    for number, scan in enumerate(scans):
+        np.testing.assert_array_equal(scan.pixels.read(), pixels[..., number])
+
+
+def test_make_and_model_name_the_instrument(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tags = [(271, "s", 0, "A maker", True), (272, "s", 0, "A camera", True)]
+    tifffile.imwrite(path, GREY, metadata=None, extratags=tags)
+    settings = one(path).settings
+    assert (settings["vendor"].value, settings["instrument"].value) == ("A maker", "A camera")

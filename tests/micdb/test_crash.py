@@ -6,6 +6,7 @@ an undisturbed run. ``MICDB_KILLS`` sets the number of rounds.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
@@ -24,10 +25,11 @@ from micdb import fsck
 from micdb.catalog.engine import CATALOG, sqlite_engine
 from micdb.cli.app import app
 from micdb.populate.extractor import extractors
+from micdb.store.files import STAGING
 from micdb.testing.dump import dump
 from micdb.testing.fakes import FakeExtractor
 
-KILLS = int(os.environ.get("MICDB_KILLS", "50"))  # rounds over both commands
+KILLS = int(os.environ.get("MICDB_KILLS", "20"))  # rounds over both commands
 CHUNKS = 5  # tests per command, so that they can be shared among processes
 
 make = SimpleNamespace(**run_path(str(Path(__file__).parents[1] / "data" / "delivery" / "make.py")))
@@ -59,7 +61,7 @@ class Bench:
             stdout=subprocess.DEVNULL,
         )
         log = database / f"{CATALOG}-wal"
-        while process.poll() is None and not (log.exists() and log.stat().st_size):
+        while process.poll() is None and not written(log):
             time.sleep(0.001)
         return process, time.monotonic()
 
@@ -71,7 +73,9 @@ class Bench:
         with suppress(ProcessLookupError):  # it was faster than the undisturbed run
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        while running(process.pid):  # a worker inside fsync dies, and lets go of its lock, only after it
+        deadline = time.monotonic() + 30
+        while held(database):  # a process inside fsync dies, and lets go of its lock, only after it
+            assert time.monotonic() < deadline, "a lock outlived its process"
             time.sleep(0.001)
 
     def finish(self, database: Path, *, here: bool) -> None:
@@ -82,12 +86,21 @@ class Bench:
             assert self.launch(database)[0].wait() == 0
 
 
-def running(group: int) -> bool:
-    """Return whether a process of the group is still more than an entry in the process table."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            state, _, of = stat.read_text().rpartition(")")[2].split()[:3]  # proc(5)
-            if int(of) == group and state not in "ZX":
+def written(path: Path) -> bool:
+    """Return whether something is in a file, which may go at any moment."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def held(database: Path) -> bool:
+    """Return whether a staging folder's lock is still held; all who could hold one were killed."""
+    for lock in (database / STAGING).glob("*.lock"):
+        with lock.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
                 return True
     return False
 
@@ -115,8 +128,8 @@ def prepared(folder: Path, *, files: int, images: int) -> tuple[Path, list[str]]
 @pytest.fixture(scope="session")
 def ingest(tmp_path_factory, environ) -> Bench:
     folder = tmp_path_factory.mktemp("ingest")
-    start, arguments = prepared(folder, files=12, images=2)
-    return Bench(folder, arguments, environ, start=start, here=[])
+    start, arguments = prepared(folder, files=20, images=2)  # two transactions, two workers
+    return Bench(folder, arguments, environ, start=start, here=["--workers", "1"])
 
 
 @pytest.fixture(scope="session")

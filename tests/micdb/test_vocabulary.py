@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import time
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -115,8 +116,8 @@ def test_run_key_is_the_same_for_the_same_parameters():
 
 
 def test_the_environment():
-    loaded = config.load({"MICDB_DB": "x", "MICDB_WORKERS": "3", "MICDB_ACTOR": "ada"})
-    assert loaded == config.Config("x", 3, "ada")
+    loaded = config.load({"MICDB_DB": "x", "MICDB_FOLDER": "y", "MICDB_WORKERS": "3", "MICDB_ACTOR": "ada"})
+    assert loaded == config.Config("x", "y", 3, "ada")
     with pytest.raises(UsageError, match="MICDB_WORKERS is 'many'; it must be a whole number"):
         config.load({"MICDB_WORKERS": "many"})
 
@@ -149,3 +150,20 @@ def test_a_scan_knows_its_frames():
     assert colour.colour
     assert colour.n_frames == 6
     assert [axis.name for axis in colour.frame_axes] == ["scan_y", "scan_x"]
+
+
+def test_two_packages_that_claim_one_name_stop_nobody_else(monkeypatch):
+    claims = [
+        metadata.EntryPoint(name, value, "micdb.readers")
+        for name, value in (("mine", "a:A"), ("ours", "micdb.ingest.readers.mrc:Mrc"), ("mine", "b:B"))
+    ]
+
+    def listed(group, name=None):
+        return [claim for claim in claims if name in (None, claim.name)]
+
+    monkeypatch.setattr("micdb.registry.entry_points", listed)
+    known = Registry("micdb.readers", object)
+    assert known.names() == ["mine", "ours"]
+    assert known.get("ours").__name__ == "Mrc"
+    with pytest.raises(RegistryError, match="'mine' is claimed by a:A and by b:B; uninstall one of the two"):
+        known.get("mine")

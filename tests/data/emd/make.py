@@ -62,5 +62,5 @@ def write_ncem(path: Path, datasets: dict[str, tuple[np.ndarray, list[tuple[str,
             group["data"] = array
             for number, (label, unit, positions) in enumerate(dimensions, start=1):
                 dimension = group.create_dataset(f"dim{number}", data=positions)
-                dimension.attrs["name"], dimension.attrs["units"] = np.bytes_(label), np.bytes_(unit)
+                dimension.attrs["name"], dimension.attrs["units"] = np.bytes_(label), np.bytes_(unit.encode())
     return path

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from gwyfile.objects import GwyContainer, GwyDataField, GwySIUnit
+from gwyfile.objects import GwyContainer, GwyDataField, GwyObject, GwySIUnit
 
 
 def data_field(
@@ -20,6 +20,18 @@ def data_field(
         si_unit_xy=GwySIUnit(unitstr=unit),
         si_unit_z=GwySIUnit(unitstr=z_unit),
     )
+
+
+def brick(
+    volume: np.ndarray, *, step: float, unit: str = "m", w_unit: str = "A", **more: object
+) -> GwyObject:
+    """Return a volume ``(z, y, x)`` of one step; `unit` is that of z, x and y are in metres."""
+    parts: dict[str, object] = {}
+    for name, size in zip("zyx", volume.shape, strict=True):
+        parts |= {f"{name}res": np.int32(size), f"{name}real": size * step, f"{name}off": 0.0}
+        parts[f"si_unit_{name}"] = GwySIUnit(unitstr=unit if name == "z" else "m")
+    parts |= {"si_unit_w": GwySIUnit(unitstr=w_unit), "data": volume.astype(float).ravel(), **more}
+    return GwyObject("GwyBrick", parts)
 
 
 def write_gwy(path: Path, fields: dict[str, GwyDataField], meta: dict[str, str] | None = None) -> Path:

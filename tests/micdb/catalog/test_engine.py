@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import multiprocessing
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from micdb.catalog import engine as engines
-from micdb.catalog.engine import reading, sqlite_engine, writing
+from micdb.catalog import sqlite as engines
+from micdb.catalog.engine import open_engine, reading, sqlite_engine, writing
 from micdb.errors import CatalogError, ForeignDatabaseError, NetworkFilesystemError
 
 PROCESSES, ROUNDS = 8, 100
 
 
-def count_up(path: Path, barrier) -> int:
-    engine = sqlite_engine(path)
+def count_up(catalog: sa.URL, barrier) -> int:
+    engine = open_engine(catalog)
     barrier.wait()
     committed = 0
     for _ in range(ROUNDS):
@@ -27,41 +26,56 @@ def count_up(path: Path, barrier) -> int:
     return committed
 
 
-def test_eight_processes_lose_no_update(tmp_path):
-    path = tmp_path / "catalog.sqlite"
-    engine = sqlite_engine(path)
+@pytest.fixture
+def engine(tmp_path, new_catalog):
+    engine = new_catalog(tmp_path)
     with writing(engine) as connection:
         connection.exec_driver_sql("CREATE TABLE counter (value INTEGER)")
+    return engine
+
+
+def test_eight_processes_lose_no_update(engine):
+    with writing(engine) as connection:
         connection.exec_driver_sql("INSERT INTO counter VALUES (0)")
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, context.Pool(PROCESSES) as pool:
         barrier = manager.Barrier(PROCESSES)
-        committed = pool.starmap(count_up, [(path, barrier)] * PROCESSES)
+        committed = pool.starmap(count_up, [(engine.url, barrier)] * PROCESSES)
     with reading(engine) as connection:
         total = connection.exec_driver_sql("SELECT value FROM counter").scalar_one()
     assert sum(committed) == total == PROCESSES * ROUNDS
 
 
-def test_a_failed_transaction_leaves_nothing(tmp_path):
-    engine = sqlite_engine(tmp_path / "catalog.sqlite")
-    with writing(engine) as connection:
-        connection.exec_driver_sql("CREATE TABLE counter (value INTEGER)")
+def rows(engine) -> int:
+    with reading(engine) as connection:
+        return connection.exec_driver_sql("SELECT count(*) FROM counter").scalar_one()
+
+
+def test_a_failed_transaction_leaves_nothing(engine):
     with pytest.raises(RuntimeError), writing(engine) as connection:
         connection.exec_driver_sql("INSERT INTO counter VALUES (1)")
         raise RuntimeError
-    with reading(engine) as connection:
-        assert connection.exec_driver_sql("SELECT count(*) FROM counter").scalar_one() == 0
+    assert rows(engine) == 0
 
 
-def test_a_reader_sees_one_state(tmp_path):
-    engine = sqlite_engine(tmp_path / "catalog.sqlite")
-    with writing(engine) as connection:
-        connection.exec_driver_sql("CREATE TABLE counter (value INTEGER)")
+def test_a_reader_sees_one_state(engine):
     with reading(engine) as reader:
         assert reader.exec_driver_sql("SELECT count(*) FROM counter").scalar_one() == 0
         with writing(engine) as writer:
             writer.exec_driver_sql("INSERT INTO counter VALUES (1)")
         assert reader.exec_driver_sql("SELECT count(*) FROM counter").scalar_one() == 0
+    assert rows(engine) == 1
+
+
+def test_a_reader_writes_nothing(engine):
+    with reading(engine) as connection:
+        connection.exec_driver_sql("CREATE TEMPORARY TABLE mine (value INTEGER)")
+        connection.exec_driver_sql("INSERT INTO mine VALUES (1)")
+        assert connection.exec_driver_sql("SELECT count(*) FROM mine").scalar_one() == 1
+        connection.exec_driver_sql("INSERT INTO counter VALUES (1)")
+    assert rows(engine) == 0
+    with reading(engine) as connection:
+        connection.exec_driver_sql("CREATE TEMPORARY TABLE mine (value INTEGER)")
 
 
 def test_a_network_file_system_is_refused(tmp_path, monkeypatch):

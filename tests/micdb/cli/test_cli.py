@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from micdb import cli, database
-from micdb.catalog.engine import sqlite_engine, writing
+from micdb.catalog.engine import CATALOG, sqlite_engine, writing
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_too_few_groups(run, lab):
 
 
 def test_a_newer_database(run, lab):
-    with writing(sqlite_engine(lab / database.CATALOG)) as connection:
+    with writing(sqlite_engine(lab / CATALOG)) as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     code, _, err = run("query", "width > 0", "--db", lab)
     assert code == 2

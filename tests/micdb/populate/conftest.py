@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from micdb import database, fsck
+from micdb import fsck
 from micdb.populate.extractor import extractors
 from micdb.testing.fakes import FakeExtractor
 
@@ -40,9 +40,9 @@ def fake():
 
 
 @pytest.fixture
-def db(tmp_path):
-    """A database of eight images, two of them too small."""
-    with database.init(tmp_path / "lab.micdb") as opened:
+def db(tmp_path, new_database):
+    """A database of eight images, two of them too small; once in a folder, once on a server."""
+    with new_database(tmp_path / "lab.micdb") as opened:
         opened.ingest(write_images(tmp_path / "first.emd", 8))
         yield opened
         report = fsck.check(opened.engine, opened.root, deep=True)

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from micdb.catalog.engine import CATALOG, reading, sqlite_engine, writing
+from micdb.catalog.engine import open_engine, reading, writing
 from micdb.catalog.results import run_item
 from micdb.catalog.tables import micrograph
 from micdb.populate import jobs
@@ -36,8 +36,8 @@ def claim(db, run, worker="me", limit=3, images=None):
     return jobs.claim(db.engine, run, worker=worker, limit=limit, images=images)
 
 
-def claim_all(root, run, barrier):
-    engine = sqlite_engine(root / CATALOG)
+def claim_all(catalog, run, barrier):
+    engine = open_engine(catalog)
     worker = jobs.identity()
     barrier.wait()
     mine = []
@@ -51,7 +51,7 @@ def test_eight_processes_never_share_an_item(db, run, tmp_path, write):
     plan(db, run)
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, context.Pool(PROCESSES) as pool:
-        found = pool.starmap(claim_all, [(db.root, run, manager.Barrier(PROCESSES))] * PROCESSES)
+        found = pool.starmap(claim_all, [(db.engine.url, run, manager.Barrier(PROCESSES))] * PROCESSES)
     claimed = Counter(image for mine in found for image in mine)
     assert claimed == Counter(range(1, 201))
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from micdb import database
+from micdb import opening
 from micdb.populate.pictures import as_grey_stack, load_pictures
 
 DATA = Path(__file__).parents[2] / "data"
@@ -20,7 +20,7 @@ IMAGE = np.arange(5 * 6, dtype=np.int16).reshape(5, 6)
 
 @pytest.fixture
 def empty(tmp_path):
-    with database.init(tmp_path / "empty.micdb") as opened:
+    with opening.init(tmp_path / "empty.micdb") as opened:
         yield opened
 
 

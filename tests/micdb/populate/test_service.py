@@ -14,8 +14,10 @@ import time
 import pytest
 import sqlalchemy as sa
 
+from micdb import opening
 from micdb.catalog import results
-from micdb.catalog.engine import reading
+from micdb.catalog.engine import open_engine, reading
+from micdb.database import Database
 from micdb.errors import ContractError, RegistryError, UsageError
 from micdb.populate import jobs, service, worker
 from micdb.populate.extractor import extractors
@@ -43,7 +45,7 @@ def test_every_image_gets_an_answer_and_refusals_have_reasons(db):
     assert done.added == 8
     assert done.progress == Progress(done=6, refused=2)
     assert done.refusals == {REASON: 2}
-    facts = dump(db.root)
+    facts = dump(db.root, db.engine)
     assert len(facts["parts/embeddings"]) == 6
     assert len(facts["parts/atoms"]) == 18
     assert len(facts["rollup"]) == 12
@@ -52,10 +54,10 @@ def test_every_image_gets_an_answer_and_refusals_have_reasons(db):
 
 def test_a_second_call_adds_nothing(db):
     populate(db)
-    before = dump(db.root)
+    before = dump(db.root, db.engine)
     again = populate(db)
     assert (again.added, again.progress.done) == (0, 6)
-    assert dump(db.root) == before
+    assert dump(db.root, db.engine) == before
 
 
 def test_new_images_continue_the_same_run(db, tmp_path, write):
@@ -144,17 +146,15 @@ def small_batches(*arguments, **options):
 
 
 def test_two_workers_give_what_one_gives(db, tmp_path, write):
-    from micdb import database
-
     more = write(tmp_path / "more.emd", 72, first=8)
     db.ingest(more)
     done = populate(db, workers=2)
     assert (done.added, done.progress) == (80, Progress(done=60, refused=20))
-    with database.init(tmp_path / "other.micdb") as other:
+    with opening.init(tmp_path / "other.micdb") as other:
         other.ingest(tmp_path / "first.emd")
         other.ingest(more)
         populate(other, workers=1)
-        assert dump(other.root) == dump(db.root)
+        assert dump(other.root) == dump(db.root, db.engine)
 
 
 @pytest.fixture
@@ -207,22 +207,24 @@ def test_trouble_in_a_worker_process_is_told_and_the_rest_is_kept(
 MAIN = """
 import sys
 from pathlib import Path
-from micdb.catalog.engine import sqlite_engine
+import sqlalchemy as sa
+from micdb.catalog.engine import open_engine
 from micdb.populate.extractor import extractors
 from micdb.populate.service import populate
 from micdb.testing.fakes import FakeExtractor
 
 if __name__ == "__main__":
     extractors().register(FakeExtractor, name="fake")
-    root = Path(sys.argv[1])
-    populate(sqlite_engine(root / "catalog.sqlite"), root, "fake", parameters={"seconds": 0.05}, workers=2)
+    engine, root = open_engine(sa.make_url(sys.argv[2])), Path(sys.argv[1])
+    populate(engine, root, "fake", parameters={"seconds": 0.05}, workers=2)
 """
 
 
 def test_workers_end_when_their_parent_is_killed(many, tmp_path):
     (tmp_path / "main.py").write_text(MAIN)
+    catalog = many.engine.url.render_as_string(hide_password=False)
     parent = subprocess.Popen(
-        [sys.executable, str(tmp_path / "main.py"), str(many.root)], start_new_session=True
+        [sys.executable, str(tmp_path / "main.py"), str(many.root), catalog], start_new_session=True
     )
     i = results.run_item.c
     claimed: list[str] = []
@@ -246,7 +248,7 @@ def test_workers_end_when_their_parent_is_killed(many, tmp_path):
 def test_a_call_waits_for_what_others_have_claimed(db):
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        other = pool.apply_async(populate_elsewhere, (db.root,))
+        other = pool.apply_async(populate_elsewhere, (db.engine.url, db.root))
         while not any(status == "claimed" for _, status in items(db)):
             time.sleep(0.01)
         mine = populate(db, parameters={"seconds": 0.1})
@@ -254,11 +256,9 @@ def test_a_call_waits_for_what_others_have_claimed(db):
         assert other.get().progress == mine.progress
 
 
-def populate_elsewhere(root):
-    from micdb import database
-
+def populate_elsewhere(catalog, root):
     extractors().register(FakeExtractor, name="fake")
-    with database.open(root) as db:
+    with Database(root, open_engine(catalog)) as db:
         return populate(db, parameters={"seconds": 0.1})
 
 
@@ -272,8 +272,10 @@ def populate_elsewhere(root):
         ("UPDATE object SET state = 'pending' WHERE path LIKE 'objects/%'", "object"),
     ],
 )
-def test_a_dump_sees_every_change(db, tmp_path, change, table):
-    populate(db)
+def test_a_dump_sees_every_change(tmp_path, write, change, table):
+    with opening.init(tmp_path / "lab.micdb") as db:
+        db.ingest(write(tmp_path / "first.emd", 8))
+        populate(db)
     before = dump(db.root)
     copy = shutil.copytree(db.root, tmp_path / "copy.micdb")
     assert dump(copy) == before

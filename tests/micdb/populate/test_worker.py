@@ -76,7 +76,7 @@ def test_a_batch_whose_lease_ran_out_is_void(db, monkeypatch):
     monkeypatch.undo()
     jobs.hand_back(db.engine, job.run_pk, "another")
     assert work(db.engine, job, always) == 2
-    assert len(dump(db.root)["parts/embeddings"]) == 6
+    assert len(dump(db.root, db.engine)["parts/embeddings"]) == 6
 
 
 def test_what_was_not_taken_of_a_void_batch_is_free_at_once(db):
@@ -104,7 +104,7 @@ def test_a_late_worker_publishes_nothing_that_another_has_published(db, monkeypa
     monkeypatch.setattr(jobs, "LEASE", timedelta(seconds=-1))
     Slow.meanwhile = staticmethod(take_over)
     assert work(db.engine, job, always) == 0
-    facts = dump(db.root)
+    facts = dump(db.root, db.engine)
     assert (len(facts["parts/embeddings"]), len(facts["parts/atoms"])) == (6, 18)
     assert len(list((db.root / "parts").rglob("*.parquet"))) == 2
 
@@ -160,6 +160,10 @@ BROKEN = {
         lambda p: [Extraction(p.image, vectors(p.image, [1.0] * 5))],
         r"a vector of 5 numbers in 'fake@px'; declared: fake@px of 4",
     ),
+    "miscounted": (
+        lambda p: [Extraction(p.image, {}, {"n_atoms": (3.0, None)})],
+        r"says n_atoms is 3 for image .* and gave 0 rows; of one frame it must be their number",
+    ),
     "not finite": (
         lambda p: [Extraction(p.image, vectors(p.image, [1.0, np.nan, 0.0, 0.0]))],
         r"a vector with numbers that are not finite; refuse such an image instead",
@@ -190,6 +194,6 @@ def test_an_error_of_ours_passes_as_it_is(db):
 def test_an_extraction_without_rows_is_an_answer(db):
     job = job_for(db, broken(lambda p: [Extraction(p.image, {}, {"n_atoms": (0.0, None)})]))
     assert work(db.engine, job, always) == 8
-    facts = dump(db.root)
+    facts = dump(db.root, db.engine)
     assert len(facts["rollup"]) == 8
     assert not any(name.startswith("parts/") for name in facts)

@@ -85,8 +85,12 @@ class Planter:
             )
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
+    """Return an empty catalog; every question is asked of both kinds."""
+    if request.param == "postgresql":
+        yield request.getfixturevalue("pg_wiped")
+        return
     made = sqlite_engine(tmp_path / "catalog.sqlite")
     metadata.create_all(made)
     yield made

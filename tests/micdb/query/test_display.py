@@ -31,6 +31,7 @@ class Frame:
     """What display needs of a frame."""
 
     noun = "images"
+    among = ""
 
     def __init__(self, table, *, count=None, fields=FIELDS, uids=None, context=None, seconds=0.0):
         self.table, self.context, self.seconds = table, context, seconds

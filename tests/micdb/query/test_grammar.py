@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,11 +110,20 @@ arithmetic = st.recursive(
         st.builds(lambda a, b: b / a, inner, numbers),
         st.builds(lambda a: -a, inner),
         st.builds(lambda a: a.sqrt(), inner),
+        st.builds(lambda a: a.log(), inner),
+        st.builds(abs, inner),
+        st.builds(lambda a, b: a.fillna(b), inner, numbers),
     ),
     max_leaves=5,
 )
 texts = st.sampled_from(("name", "lab", "phase label")).map(lambda name: IMAGES[name].expr())
+size = IMAGES["pixel_size"].expr()
+pairs = st.tuples(numbers, numbers)
+sides = st.sampled_from(("both", "left", "right", "neither"))
+moments = st.dates() | st.datetimes() | st.datetimes(timezones=st.just(UTC))
 defects = child("defects")
+kinds = st.sampled_from(("kind", "state")).map(lambda name: defects[name].expr())
+positive = ~(defects["score"].expr() < 0) & defects["x_nm"].expr().notna()
 vacancies = defects["kind"].expr() == "vacancy"
 leaves = st.one_of(
     st.builds(lambda a, b: a < b, arithmetic, arithmetic),
@@ -121,7 +132,18 @@ leaves = st.one_of(
     st.builds(lambda a, b: a == b, texts, words),
     st.builds(lambda a, b: a.isin(b), texts, st.lists(words, max_size=3)),
     st.builds(lambda a, b: a.str.contains(b, regex=False), texts, words),
+    st.builds(lambda a, b: a.str.startswith(b) | a.str.endswith(b), texts, words),
+    st.builds(lambda a, b, c: a.fillna(b) == c, texts, words, words),
+    st.builds(lambda a, b: a < b, texts, texts),
     st.builds(lambda a: a.isna(), texts),
+    st.builds(lambda a, b, way: a.between(*sorted(b), inclusive=way), plain, pairs, sides),
+    st.builds(lambda values: size.isin([f"{value!r} um" for value in values]), st.lists(numbers, max_size=3)),
+    st.builds(lambda values: IMAGES["width"].expr().isin(values), st.lists(numbers, max_size=3)),
+    st.builds(lambda value: size.to("um") >= f"{value!r} angstrom", numbers),
+    st.builds(lambda value: (size * size).sqrt() + f"{value!r} pm" < "1 um", numbers),
+    st.builds(lambda value: 1 / IMAGES["area"].expr() > f"{value!r} 1/um**2", numbers),
+    st.builds(lambda value: IMAGES["acquired"].expr() >= value, moments),
+    st.builds(lambda a, b: aggregate(defects, "var", "x_nm", (a == b) & positive) >= "1 nm**2", kinds, words),
     st.builds(lambda n: aggregate(defects, "count", None, vacancies) >= n, numbers),
     st.builds(lambda n: aggregate(defects, "max", "score", None) >= n, numbers),
     st.just(IMAGES["colour"].expr()),

@@ -1,0 +1,81 @@
+"""What became of the files of one ingest, as callers see it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Became = Literal["added", "completed", "known", "merged", "refused", "skipped", "part"]
+OUTCOMES: tuple[Became, ...] = ("added", "completed", "known", "merged", "refused", "skipped", "part")
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What became of one file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    outcome
+        ``added`` new images; ``completed`` the deferred pixels of its images; ``known`` the same bytes
+        are here; ``merged`` all its pixels were here under another file; ``refused`` it cannot be read;
+        ``skipped`` it is no microscope file; ``part`` it was read together with another file.
+    images
+        ``micrograph.pk`` of its images.
+    n_new
+        How many of them are new.
+    reason
+        Why it was refused or skipped.
+    notes
+        What the sheet said and could not be applied, one sentence each.
+    """
+
+    path: Path
+    outcome: Became
+    images: tuple[int, ...] = ()
+    n_new: int = 0
+    reason: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What one call of ingest did, file by file."""
+
+    files: tuple[FileResult, ...]
+    unmatched_rows: tuple[int, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Files by outcome; ``new_images`` counts images."""
+        outcomes = Counter(result.outcome for result in self.files)
+        return {
+            "files": len(self.files),
+            "new_images": sum(result.n_new for result in self.files),
+            **{name: outcomes.get(name, 0) for name in OUTCOMES},
+        }
+
+    def of(self, outcome: Became) -> list[FileResult]:
+        """Return the files with that outcome."""
+        return [result for result in self.files if result.outcome == outcome]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain JSON values."""
+        return {
+            **self.counts,
+            "unmatched_rows": list(self.unmatched_rows),
+            "details": [
+                {
+                    "path": str(result.path),
+                    "outcome": result.outcome,
+                    "images": result.n_new,
+                    "reason": result.reason,
+                    "notes": list(result.notes),
+                }
+                for result in self.files
+                if result.outcome in ("refused", "skipped") or result.notes
+            ],
+        }

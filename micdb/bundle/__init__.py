@@ -1,0 +1,1 @@
+"""Out again: stored micrographs to other programs' objects and files."""

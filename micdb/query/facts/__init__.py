@@ -1,0 +1,1 @@
+"""The big tables: rows in Parquet parts, asked by an in-process DuckDB."""

@@ -1,0 +1,1 @@
+"""The same arrangement of atoms anywhere: descriptors, alignment, search."""

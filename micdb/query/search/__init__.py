@@ -1,0 +1,1 @@
+"""Search by example: which images, and which places in them, are most like this one."""

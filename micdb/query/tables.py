@@ -1,0 +1,92 @@
+"""The tables of a database, each as a lazy frame."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from micdb.query.context import Context
+from micdb.query.frame import Frame
+
+
+class Tables(ABC):
+    """The half of `micdb.database.Database` that is asked."""
+
+    @property
+    @abstractmethod
+    def context(self) -> Context:
+        """What frames need of the database."""
+
+    @property
+    def images(self) -> Frame:
+        """One row per image."""
+        return Frame(self.context, "images")
+
+    @property
+    def samples(self) -> Frame:
+        """One row per sample."""
+        return Frame(self.context, "samples")
+
+    @property
+    def properties(self) -> Frame:
+        """One row per property value."""
+        return Frame(self.context, "properties")
+
+    @property
+    def defects(self) -> Frame:
+        """One row per defect of the current runs."""
+        return Frame(self.context, "defects")
+
+    @property
+    def segments(self) -> Frame:
+        """One row per segment of the current runs."""
+        return Frame(self.context, "segments")
+
+    @property
+    def particles(self) -> Frame:
+        """One row per particle or grain of the current runs."""
+        return Frame(self.context, "particles")
+
+    @property
+    def atoms(self) -> Frame:
+        """One row per atom of the current run, in the order of the images; read in place from Parquet."""
+        return Frame(self.context, "atoms")
+
+    @property
+    def bonds(self) -> Frame:
+        """One row per bond between atoms of the current run."""
+        return Frame(self.context, "bonds")
+
+    @property
+    def embeddings(self) -> Frame:
+        """One row per vector of an image; ``to_arrow(nested=True)`` has the vectors."""
+        return Frame(self.context, "embeddings")
+
+    @property
+    def patches(self) -> Frame:
+        """One row per vector of a place in an image; ``to_arrow(nested=True)`` has the vectors."""
+        return Frame(self.context, "patches")
+
+    @property
+    def tracks(self) -> Frame:
+        """One row per place of something that was followed from frame to frame."""
+        return Frame(self.context, "tracks")
+
+    @property
+    def latents(self) -> Frame:
+        """One row per number that a run found for an image or frame: order parameters, strains, latents."""
+        return Frame(self.context, "latents")
+
+    @property
+    def rings(self) -> Frame:
+        """One row per ring of bonds, computed when it is asked for."""
+        return Frame(self.context, "rings")
+
+    @property
+    def neighbours(self) -> Frame:
+        """One row per atom and each of its eight nearest, computed when it is asked for."""
+        return Frame(self.context, "neighbours")
+
+    @property
+    def runs(self) -> Frame:
+        """One row per run."""
+        return Frame(self.context, "runs")
