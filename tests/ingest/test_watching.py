@@ -202,7 +202,7 @@ def test_a_file_whose_writer_stalls_is_tried_again(db, scans, tmp_path):
 
 
 def test_a_file_in_two_parts_comes_whole(db, scans):
-    with watched(db, scans, settle=1.0) as watch:
+    with watched(db, scans, settle=2.0) as watch:
         tifffile.imwrite(scans / "a.tif", image())
         tia.write_ser(scans / "b_1.ser", [image(5)])
         time.sleep(0.3)
@@ -265,7 +265,7 @@ def test_what_is_hidden_temporary_or_a_database_is_left_alone(scans):
 
 
 def test_a_file_that_is_deleted_before_it_is_read_is_no_news(db, scans):
-    with watched(db, scans) as watch:
+    with watched(db, scans, settle=3.0) as watch:
         tiff.write(scans / "a.tif", image(1))
         time.sleep(SETTLE / 3)
         (scans / "a.tif").unlink()
