@@ -102,7 +102,7 @@ def crystal(
     """
     rng = np.random.default_rng(seed)
     cell = CELLS[material]
-    xy, number, atoms = _net(
+    xy, number, atoms = fill(
         cell, field, rotation=math.radians(rotation), origin=rng.random(2), margin=margin
     )
     xy = xy + rng.normal(0.0, jitter, xy.shape) if jitter else xy
@@ -120,9 +120,29 @@ def inside_field(xy: Floats, field: tuple[float, float], *, border: float = 0.0)
     return np.asarray(((xy >= border) & (xy <= upper)).all(axis=1))
 
 
-def _net(
+def fill(
     cell: Cell, field: tuple[float, float], *, rotation: float, origin: Floats, margin: float
 ) -> tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Repeat a cell over a field of view.
+
+    Parameters
+    ----------
+    cell
+        The cell.
+    field
+        ``(y, x)`` [nm].
+    rotation
+        Of the cell vector `a` against x [radian].
+    origin
+        Of the net, as a share of the cell vectors ``(2,)``.
+    margin
+        Columns that far outside the field are kept too [nm].
+
+    Returns
+    -------
+    xy, number, atoms
+        Positions ``(n, 2)`` [nm], atomic numbers and atoms in the column ``(n,)``.
+    """
     cosine, sine = math.cos(rotation), math.sin(rotation)
     basis = np.array([cell.a, cell.b]) @ np.array([[cosine, sine], [-sine, cosine]])
     reach = math.hypot(*field) / 2 + margin
