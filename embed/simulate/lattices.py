@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from micdb.embed.simulate.structure import CONTRAST_EXPONENT, Columns
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -47,28 +49,6 @@ CELLS: dict[str, Cell] = {
     "Au[001]": Cell((0.2884, 0.0), (0.0, 0.2884), ((0.0, 0.0, 79, 1),)),
     "Ag[111]": _hexagonal(0.2889, (0.0, 0.0, 47, 1)),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Atom columns in a field of view.
-
-    Parameters
-    ----------
-    xy
-        Positions ``(n, 2)`` [nm] from the top-left corner.
-    number
-        Atomic number ``(n,)``.
-    atoms
-        Atoms in the column ``(n,)``.
-    vacancies
-        Positions ``(m, 2)`` [nm] from which one atom was taken.
-    """
-
-    xy: Floats
-    number: npt.NDArray[np.int64]
-    atoms: npt.NDArray[np.int64]
-    vacancies: Floats
 
 
 def crystal(
@@ -111,7 +91,8 @@ def crystal(
     hit = rng.choice(light, size=min(vacancies, len(light)), replace=False)
     atoms[hit] -= 1
     kept = atoms > 0
-    return Columns(xy[kept], number[kept], atoms[kept], xy[hit])
+    weight = atoms * number.astype(float) ** CONTRAST_EXPONENT
+    return Columns(xy[kept], number[kept], atoms[kept], xy[hit], weight[kept])
 
 
 def inside_field(xy: Floats, field: tuple[float, float], *, border: float = 0.0) -> npt.NDArray[np.bool_]:

@@ -8,17 +8,17 @@ cent of the contrast. Counting noise is Poisson, read-out noise Gaussian.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from micdb.embed.simulate.lattices import Columns, inside_field
+from micdb.embed.simulate.lattices import inside_field
+from micdb.embed.simulate.structure import Columns, Planted, renumbered
 
 Floats = npt.NDArray[np.float64]
 
-_CONTRAST_EXPONENT = 1.7
 _AIRY_REACH = (
     12.0  # [radian of the Airy argument] third dark ring; what lies beyond is under 0.2 % of the peak
 )
@@ -69,7 +69,11 @@ class StemImage:
     number, atoms
         Atomic number and atoms of each column ``(n,)``.
     vacancies
-        Where an atom is missing ``(m, 2)`` [nm].
+        Where an atom is missing ``(m, 2)`` [nm], drift included.
+    weight
+        Dark-field scattering of each column ``(n,)``.
+    defects
+        What is planted, drift included; its `Planted.atoms` are columns of this image.
     """
 
     image: npt.NDArray[np.float32]
@@ -78,6 +82,8 @@ class StemImage:
     number: npt.NDArray[np.int64]
     atoms: npt.NDArray[np.int64]
     vacancies: Floats
+    weight: Floats
+    defects: tuple[Planted, ...] = ()
 
 
 _PROBE = Probe()
@@ -126,19 +132,31 @@ def adf_image(
     """
     rng = np.random.default_rng(seed)
     height = shape[0] * pixel_size
-    xy = columns.xy + np.outer(columns.xy[:, 1] / height, np.array([drift[1], drift[0]]))
-    weight = columns.atoms * columns.number.astype(float) ** _CONTRAST_EXPONENT
-    clean = _draw(xy / pixel_size, weight / weight.max(), shape, probe=probe, pixel_size=pixel_size)
+    moved = np.array([drift[1], drift[0]]) / height  # per nm of y
+    xy = _drifted(columns.xy, moved)
+    relative = columns.weight / columns.weight.max()
+    clean = _draw(xy / pixel_size, relative, shape, probe=probe, pixel_size=pixel_size)
     if line_jitter:
         clean = _shift_lines(clean, rng.normal(0.0, line_jitter / pixel_size, shape[0]))
     clean += background + contamination * smooth_noise(shape, scale=min(shape) / 6, rng=rng)
     noisy = rng.poisson(np.maximum(clean, 0.0) * counts) + rng.normal(0.0, readout, shape)
     extent = ((shape[0] - 1) * pixel_size, (shape[1] - 1) * pixel_size)
     seen = inside_field(xy, extent)
+    index = np.where(seen, np.cumsum(seen) - 1, -1)
+    defects = (replace(one, xy=_drifted_point(one.xy, moved)) for one in columns.defects)
     return StemImage(
         noisy.astype(np.float32), pixel_size, xy[seen], columns.number[seen], columns.atoms[seen],
-        columns.vacancies,
+        _drifted(columns.vacancies, moved), columns.weight[seen], renumbered(defects, index),
     )  # fmt: skip
+
+
+def _drifted(xy: Floats, moved: Floats) -> Floats:
+    return np.asarray(xy + np.outer(xy[:, 1], moved))
+
+
+def _drifted_point(xy: tuple[float, float], moved: Floats) -> tuple[float, float]:
+    ((x, y),) = _drifted(np.array([xy]), moved)
+    return float(x), float(y)
 
 
 def _draw(
