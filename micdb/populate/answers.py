@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from micdb.errors import ContractError, MicdbError
 from micdb.populate.extractor import Extraction, Extractor
+from micdb.populate.facts import CATALOGUED
 from micdb.records import Picture, Refusal
 
 
@@ -87,6 +88,8 @@ def _checked(extractor: Extractor, image: int, name: str, table: pa.Table) -> pa
     if schema is None or "image" not in schema.names:
         declared = ", ".join(extractor.schemas)
         raise ContractError(f"{where}: not declared in `schemas` with a column 'image'; declared: {declared}")
+    if name in CATALOGUED and not schema.equals(CATALOGUED[name]):
+        raise ContractError(f"{where}: its schema must be that of micdb.populate.facts.CATALOGUED[{name!r}]")
     try:
         rows = table.cast(schema)
     except (pa.ArrowException, ValueError) as error:

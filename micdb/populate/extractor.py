@@ -117,7 +117,8 @@ class Extractor(ABC):
     """
 
     card: ClassVar[Card]
-    #: Arrow schema of every table it fills; begin with the columns of `micdb.populate.facts`.
+    #: Arrow schema of every table it fills. Those of `FACTS` in `micdb.populate.facts` begin with the
+    #: columns there; those of `CATALOGUED` have exactly these.
     schemas: ClassVar[Mapping[str, pa.Schema]]
     #: Side [pixel of the space] of the windows that fill ``patches``; None when it fills no such table.
     window: ClassVar[int | None] = None

@@ -1,4 +1,4 @@
-"""The big tables: Arrow schemas of what is kept in Parquet parts rather than in SQL.
+"""What extractors fill: Arrow schemas of the big tables in Parquet parts, and of the small ones in SQL.
 
 Extractors may add columns after these. The populate service puts a ``run`` column (int64) in front
 of every row. Positions count from the centre of the top-left pixel; unknown scale leaves ``_nm`` null.
@@ -85,3 +85,21 @@ FACTS: dict[str, pa.Schema] = {
     "tracks": TRACKS,
     "latents": LATENTS,
 }
+
+DEFECTS = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # vacancy, substitution, ...
+        pa.field("x_px", pa.float64(), nullable=False),  # centre
+        pa.field("y_px", pa.float64(), nullable=False),
+        pa.field("x_nm", pa.float64()),
+        pa.field("y_nm", pa.float64()),
+        pa.field("box", pa.list_(pa.float64())),  # x, y, width, height [pixel]
+        pa.field("score", pa.float64()),  # probability
+        pa.field("atoms", pa.list_(pa.int32())),  # atoms.idx of what it is made of
+    ]
+)
+
+# Rows of these are few and each has a uid that people refer to: they live in the catalog.
+CATALOGUED: dict[str, pa.Schema] = {"defects": DEFECTS}

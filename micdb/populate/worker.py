@@ -13,10 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from micdb.catalog import bulk
-from micdb.catalog.results import part, rollup, run_item
+from micdb.catalog.results import defect, part, rollup, run_item
 from micdb.populate import jobs
 from micdb.populate.answers import Answer, ask, gather
 from micdb.populate.extractor import Extraction, Extractor
+from micdb.populate.facts import CATALOGUED
 from micdb.populate.pictures import load_pictures
 from micdb.provenance import now, uuid7
 from micdb.publish import Staged, discard, publish, seal, stage
@@ -24,6 +25,7 @@ from micdb.records import Refusal
 from micdb.store.files import part_path
 from micdb.store.parts import write_part
 
+ROWS = {"defects": defect}  # where the rows of catalogued tables go
 BATCH = 32  # images a worker claims, and one part holds
 
 
@@ -77,7 +79,8 @@ def work(engine: Engine, job: Job, proceed: Callable[[], bool]) -> int:
 
 def _work_batch(engine: Engine, job: Job, images: Sequence[int]) -> int:
     answers = list(ask(job.extractor, load_pictures(engine, job.root, images)))
-    tables = gather(job.extractor, answers, run_pk=job.run_pk)
+    gathered = gather(job.extractor, answers, run_pk=job.run_pk)
+    tables = {name: table for name, table in gathered.items() if name not in CATALOGUED}
     staged: dict[str, Staged] = {}
     with ExitStack() as unpublished:
         for name, table in tables.items():
@@ -91,6 +94,8 @@ def _work_batch(engine: Engine, job: Job, images: Sequence[int]) -> int:
         finished = _finish(connection, job, answers)  # first: what another has answered must not be added
         for name, file in staged.items():
             _add_part(connection, job.run_pk, name, tables[name], objects[file.sha256])
+        for name in gathered.keys() & CATALOGUED.keys():
+            _add_rows(connection, ROWS[name], gathered[name])
         _add_rollups(connection, job.run_pk, answers)
         return finished
 
@@ -115,6 +120,13 @@ def _add_part(connection: Connection, run_pk: int, name: str, table: pa.Table, o
             "max_image": int(images.max()),
         },
     )
+
+
+def _add_rows(connection: Connection, target: sa.Table, table: pa.Table) -> None:
+    names = {"run": "run_pk", "image": "micrograph_pk"}
+    columns = ["uid", *(names.get(name, name) for name in table.column_names)]
+    rows = ((uuid7(), *row.values()) for row in table.to_pylist())
+    bulk.insert(connection, target, columns, rows)
 
 
 def _add_rollups(connection: Connection, run_pk: int, answers: Sequence[Answer]) -> None:

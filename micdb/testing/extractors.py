@@ -27,7 +27,7 @@ import pytest
 from micdb import units
 from micdb.errors import UsageError
 from micdb.populate.extractor import Extraction, Extractor, extractors
-from micdb.populate.facts import FACTS
+from micdb.populate.facts import CATALOGUED, FACTS
 from micdb.provenance import canonical_json
 from micdb.records import Picture, Refusal
 
@@ -107,13 +107,15 @@ class ExtractorContract:
         canonical_json(self.extractor().parameters)
 
     def test_schemas_begin_with_the_facts(self) -> None:
-        """Known tables start with the columns of `micdb.populate.facts`; every table has ``image``."""
+        """Known tables have the columns of `micdb.populate.facts`; every table has ``image``."""
         assert self.extractor.schemas
         for name, schema in self.extractor.schemas.items():
             assert schema.field("image").type == pa.int64(), name
             begin = FACTS.get(name)
             if begin is not None:
                 assert list(schema)[: len(begin)] == list(begin), name
+            if name in CATALOGUED:
+                assert schema.equals(CATALOGUED[name]), name
 
     def test_spaces_are_named_after_it(self) -> None:
         """Names of spaces are unique and begin with the extractor's name."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 
-from micdb.catalog.engine import writing
-from micdb.catalog.results import run_item
+from micdb.catalog.engine import reading, writing
+from micdb.catalog.results import defect, part, run_item
 from micdb.errors import ContractError, MissingExtraError
-from micdb.populate import jobs
+from micdb.populate import jobs, worker
 from micdb.populate.extractor import Extraction
+from micdb.populate.facts import DEFECTS
 from micdb.populate.runs import open_run
 from micdb.populate.worker import Job, work
 from micdb.records import Refusal
@@ -197,3 +201,60 @@ def test_an_extraction_without_rows_is_an_answer(db):
     facts = dump(db.root, db.engine)
     assert len(facts["rollup"]) == 8
     assert not any(name.startswith("parts/") for name in facts)
+
+
+class Finder(FakeExtractor):
+    """Finds one defect in every image, and knows no more of it than its place."""
+
+    card = replace(FakeExtractor.card, name="finder")
+    schemas: ClassVar = {"defects": DEFECTS}
+    spaces = ()
+    found: ClassVar = {
+        "kind": "vacancy",
+        "x_px": 2.0,
+        "y_px": 3.5,
+        "box": [0.0, 1.0, 4.0, 5.0],
+        "atoms": [3, 1],
+    }
+
+    def extract(self, pictures):
+        for picture in pictures:
+            row = {"image": picture.image, "frame": 0, **self.found}
+            yield Extraction(
+                picture.image, {"defects": pa.Table.from_pylist([row], schema=self.schemas["defects"])}
+            )
+
+
+def test_defects_become_rows_of_the_catalog(db):
+    job = job_for(db, Finder())
+    assert work(db.engine, job, always) == 8
+    with reading(db.engine) as connection:
+        rows = connection.execute(sa.select(defect).order_by(defect.c.micrograph_pk)).all()
+        parts = connection.execute(sa.select(sa.func.count()).select_from(part)).scalar_one()
+    assert parts == 0
+    assert [(row.run_pk, row.micrograph_pk) for row in rows] == [(job.run_pk, n) for n in range(1, 9)]
+    assert len({row.uid for row in rows}) == 8
+    (row,) = {(r.frame, r.kind, r.x_px, r.y_px, r.x_nm, r.score, r.state) for r in rows}
+    assert row == (0, "vacancy", 2.0, 3.5, None, None, "detected")
+    assert (rows[0].box, rows[0].atoms) == ([0.0, 1.0, 4.0, 5.0], [3, 1])
+    assert db.images.assign(n=db.images.defects.count()).to_pandas()["n"].tolist() == [1] * 8
+
+
+def test_defects_of_a_batch_that_is_void_are_not_kept(db, monkeypatch):
+    job = job_for(db, Finder())
+    monkeypatch.setattr(
+        worker, "_add_rollups", lambda *_: (_ for _ in ()).throw(RuntimeError("the disk is full"))
+    )
+    with pytest.raises(RuntimeError):
+        work(db.engine, job, always)
+    monkeypatch.undo()
+    assert work(db.engine, job, always) == 8
+    assert db.images.defects.frame.count() == 8
+
+
+def test_defects_in_another_schema_are_refused(db):
+    class Wider(Finder):
+        schemas: ClassVar = {"defects": DEFECTS.append(pa.field("mood", pa.string()))}
+
+    with pytest.raises(ContractError, match=r"its schema must be that of .*CATALOGUED\['defects'\]"):
+        work(db.engine, job_for(db, Wider()), always)
