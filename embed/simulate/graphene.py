@@ -10,16 +10,15 @@ connected atoms out of the net leaves n + 2 bonds open. The rotated bond is that
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from micdb.embed.simulate.grains import grains
-from micdb.embed.simulate.lattices import crystal, inside_field
-from micdb.embed.simulate.network import Network, near_any
+from micdb.embed.simulate.lattices import crystal
+from micdb.embed.simulate.network import Network
+from micdb.embed.simulate.planting import NO_DEFECTS, check_names, choose_site
 from micdb.embed.simulate.structure import Structure
-from micdb.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 _Plant = Callable[[Network, int, np.random.Generator], None]
@@ -27,7 +26,6 @@ _Plant = Callable[[Network, int, np.random.Generator], None]
 _CARBON, _SILICON = 6, 14
 _BOND = 0.142  # [nm]
 _REACH = 1.0  # [nm] strain farther from a defect is under 0.2 %
-_BORDER = 0.25  # [nm] defects keep that far from the edge of the view
 _ADATOM_HEIGHT = (
     0.187  # [nm] carbon over a bond's middle (Lehtinen et al., Phys. Rev. Lett. 91, 017202, 2003)
 )
@@ -44,7 +42,6 @@ _CLUSTERS: dict[str, tuple[str, tuple[tuple[int, ...], ...]]] = {
     "Si2C6": ("chain-4", ((0, 1), (2, 3))),
     "Si3C6": ("star", ((1,), (2,), (3,))),
 }
-_NONE: Mapping[str, int] = MappingProxyType({})
 
 
 def graphene(
@@ -52,7 +49,7 @@ def graphene(
     *,
     seed: int,
     rotation: float = 0.0,
-    defects: Mapping[str, int] = _NONE,
+    defects: Mapping[str, int] = NO_DEFECTS,
     grain_count: int = 1,
     separation: float = 0.8,
     margin: float = 0.5,
@@ -81,11 +78,7 @@ def graphene(
     UsageError
         For an unknown name, or when there is no room left.
     """
-    unknown = set(defects) - set(DEFECTS)
-    if unknown:
-        raise UsageError(
-            f"graphene has no defect {sorted(unknown)[0]!r}; expected one of {', '.join(DEFECTS)}"
-        )
+    check_names("graphene", defects, DEFECTS)
     rng = np.random.default_rng((seed, 6))
     if grain_count > 1:
         net = grains(field, seed=seed, count=grain_count, rotation=rotation, margin=margin)
@@ -104,17 +97,11 @@ def _site(
     net: Network, name: str, rng: np.random.Generator, *, field: tuple[float, float], separation: float
 ) -> int:
     """Return a whole carbon atom in the field, away from what is planted."""
-    xy = np.array(net.xyz)[:, :2]
     whole = [alive and len(near) == 3 for alive, near in zip(net.alive, net.adjacent, strict=True)]
-    sources = [one.xy for one in net.planted] + [tuple(xy[i]) for one in net.planted for i in one.atoms]
-    free = near_any(xy, np.array(sources).reshape(-1, 2)) >= separation
-    sites = np.flatnonzero(np.array(whole) & free & inside_field(xy, field, border=_BORDER))
-    if not len(sites):
-        raise UsageError(
-            f"no room for another {name} in {field[1]:g} x {field[0]:g} nm with {len(net.planted)} defects "
-            f"{separation:g} nm apart; plant fewer, or make the field larger or `separation` smaller"
-        )
-    return int(rng.choice(sites))
+    return choose_site(
+        np.array(net.xyz), np.array(whole), net.planted, rng,
+        name=name, field=field, separation=separation,
+    )  # fmt: skip
 
 
 def _edge(net: Network, site: int, rng: np.random.Generator) -> None:

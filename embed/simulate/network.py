@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from micdb.embed.simulate.keating import relax
+from micdb.embed.simulate.planting import distance_to
 from micdb.embed.simulate.structure import Planted, Structure, renumbered
 
 Floats = npt.NDArray[np.float64]
@@ -93,14 +93,6 @@ class Network:
             dtype=np.int64,
         ).reshape(-1, 2)
         defects = renumbered(self.planted, index)
-        sources = [one.xy for one in defects] + [tuple(xyz[i, :2]) for one in defects for i in one.atoms]
         bonded = np.bincount(bonds.ravel(), minlength=len(number)) > 0
-        free = bonded & (near_any(xyz[:, :2], np.array(sources).reshape(-1, 2)) < reach)
+        free = bonded & (distance_to(defects, xyz) < reach)
         return Structure(relax(xyz, number, bonds, free=free), number, defects)
-
-
-def near_any(xy: Floats, sources: Floats) -> Floats:
-    """Return each point's distance ``(n,)`` to the nearest of some sources ``(m, 2)``, or infinity."""
-    if not len(sources):
-        return np.full(len(xy), np.inf)
-    return np.asarray(cKDTree(sources).query(xy)[0], dtype=np.float64)

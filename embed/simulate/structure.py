@@ -45,6 +45,7 @@ _COVALENT_RADIUS = {
     75: 0.151, 77: 0.141, 78: 0.136, 79: 0.136, 82: 0.146, 83: 0.148,
 }  # fmt: skip  # [nm]
 _BOND_STRETCH = 1.2  # of the sum of covalent radii; second neighbours of graphene are at 1.6
+_NON_METALS = (1, 5, 6, 7, 8, 14, 16, 33, 34, 52)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +145,14 @@ class Structure:
         Parameters
         ----------
         stretch
-            Two atoms are bonded up to this multiple of the sum of their covalent radii.
+            Two atoms are bonded up to this multiple of the sum of their covalent radii; two metals only
+            where there is nothing but metal.
         """
-        radius = covalent_radii(self.number)
-        if len(radius) < 2:
+        if len(self.number) < 2:
             return np.empty((0, 2), np.int64)
-        pairs = cKDTree(self.xyz).query_pairs(2 * stretch * radius.max(), output_type="ndarray")
-        length = np.linalg.norm(self.xyz[pairs[:, 0]] - self.xyz[pairs[:, 1]], axis=1)
-        bonded = pairs[length <= stretch * radius[pairs].sum(axis=1)]
+        reach = 2 * stretch * covalent_radii(np.unique(self.number)).max()
+        pairs = cKDTree(self.xyz).query_pairs(reach, output_type="ndarray")
+        bonded = pairs[are_bonded(self.xyz, self.number, pairs, stretch=stretch)]
         return np.asarray(bonded[np.lexsort((bonded[:, 1], bonded[:, 0]))], dtype=np.int64)
 
     def kept(self, keep: npt.NDArray[np.bool_]) -> Structure:
@@ -246,6 +247,16 @@ def renumbered(defects: Iterable[Planted], index: npt.NDArray[np.integer]) -> tu
     )
 
 
+def are_bonded(
+    xyz: Floats, number: Ints, pairs: npt.NDArray[np.integer], *, stretch: float = _BOND_STRETCH
+) -> npt.NDArray[np.bool_]:
+    """Return which pairs ``(m, 2)`` of atoms are bonded; see `Structure.bonds`."""
+    length = np.linalg.norm(xyz[pairs[:, 0]] - xyz[pairs[:, 1]], axis=1)
+    near = length <= stretch * covalent_radii(number)[pairs].sum(axis=1)
+    metal = ~np.isin(number, _NON_METALS)
+    return np.asarray(near & (metal.all() | ~metal[pairs].all(axis=1)))
+
+
 def covalent_radii(number: npt.NDArray[np.integer]) -> Floats:
     """Return covalent radii ``(n,)`` [nm] of atomic numbers ``(n,)``.
 
@@ -254,11 +265,12 @@ def covalent_radii(number: npt.NDArray[np.integer]) -> Floats:
     UsageError
         For an element without an entry.
     """
-    unknown = sorted(set(np.unique(number).tolist()) - set(_COVALENT_RADIUS))
+    kinds, index = np.unique(number, return_inverse=True)
+    unknown = sorted(set(kinds.tolist()) - set(_COVALENT_RADIUS))
     if unknown:
         known = ", ".join(map(str, _COVALENT_RADIUS))
         raise UsageError(f"no covalent radius for atomic number {unknown[0]}; expected one of {known}")
-    return np.array([_COVALENT_RADIUS[int(one)] for one in number], dtype=np.float64)
+    return np.array([_COVALENT_RADIUS[one] for one in kinds.tolist()], dtype=np.float64)[index]
 
 
 def _grouped(xy: Floats, tolerance: float) -> Ints:

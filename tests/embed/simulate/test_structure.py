@@ -96,3 +96,9 @@ def test_without_ase_there_is_the_install_line(monkeypatch):
 def test_nothing_is_no_column():
     empty = Structure(np.empty((0, 3)), np.empty(0, np.int64))
     assert len(empty.columns().xy) == len(empty.bonds()) == 0
+
+
+def test_metals_are_bonded_only_among_themselves():
+    near = np.array([[0.0, 0.0, 0.0], [0.27, 0.0, 0.0], [0.13, 0.13, 0.0]])
+    assert Structure(near, np.array([42, 42, 42])).bonds().tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert Structure(near, np.array([42, 42, 16])).bonds().tolist() == [[0, 2], [1, 2]]
