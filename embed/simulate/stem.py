@@ -12,16 +12,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+from scipy import fft, special
 
+from micdb.embed.simulate.distortion import Distortion
 from micdb.embed.simulate.lattices import inside_field
-from micdb.embed.simulate.structure import Columns, Planted, renumbered
+from micdb.embed.simulate.render import Blur, draw
+from micdb.embed.simulate.structure import CONTRAST_EXPONENT, Columns, Planted, Structure, renumbered
 
 Floats = npt.NDArray[np.float64]
 
-_AIRY_REACH = (
-    12.0  # [radian of the Airy argument] third dark ring; what lies beyond is under 0.2 % of the peak
-)
+_FIRST_ZERO = 3.8317  # of the Bessel function J1
+_NEGLIGIBLE = 1e-4  # of the peak
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +45,35 @@ class Probe:
 
     def profile(self, radius: Floats) -> Floats:
         """Return the intensity at distances from the centre [nm], 1 at the centre."""
-        argument = np.maximum(3.8317 * radius / self.airy_radius, 1e-6)  # 3.8317: first zero of J1
-        airy = np.where(argument < _AIRY_REACH, (2 * special.j1(argument) / argument) ** 2, 0.0)
+        argument = np.maximum(_FIRST_ZERO * radius / self.airy_radius, 1e-6)
+        airy = (2 * special.j1(argument) / argument) ** 2
         return np.asarray((1 - self.tail) * np.exp(-0.5 * (radius / self.sigma) ** 2) + self.tail * airy)
 
     @property
     def reach(self) -> float:
-        """Radius beyond which it is drawn as zero [nm]."""
-        return max(4 * self.sigma, _AIRY_REACH / 3.8317 * self.airy_radius if self.tail else 0.0)
+        """Radius beyond which the intensity is negligible [nm]."""
+        rings = (8 / np.pi * self.tail / _NEGLIGIBLE) ** (1 / 3)  # the Airy pattern's envelope is 8 / pi v**3
+        core = self.sigma * math.sqrt(-2 * math.log(_NEGLIGIBLE))
+        return float(max(core, rings / _FIRST_ZERO * self.airy_radius))
+
+    @property
+    def cutoff(self) -> float:
+        """Spatial frequency beyond which the transform is negligible [1/nm]."""
+        gauss = math.sqrt(-math.log(_NEGLIGIBLE) / 2) / (math.pi * self.sigma)
+        return max(gauss, _FIRST_ZERO / math.pi / self.airy_radius if self.tail else 0.0)
+
+    def transfer(self, shape: tuple[int, int], pitch: float) -> Floats:
+        """Return the Fourier transform of the intensity [nm**2]; see `micdb.embed.simulate.render.Blur`."""
+        half = fft.rfftfreq(shape[0], pitch)  # the other half is its mirror image
+        k = np.hypot(half[:, None], fft.rfftfreq(shape[1], pitch)[None, :])
+        table = np.linspace(0.0, 0.75 / pitch, 4096)
+        gauss = 2 * np.pi * self.sigma**2 * np.exp(-2 * (np.pi * self.sigma * table) ** 2)
+        # of the Airy pattern: the overlap of two discs (Goodman, Introduction to Fourier Optics)
+        share = np.minimum(table * np.pi * self.airy_radius / _FIRST_ZERO, 1.0)
+        overlap = 2 / np.pi * (np.arccos(share) - share * np.sqrt(1 - share * share))
+        airy = 4 * np.pi * (self.airy_radius / _FIRST_ZERO) ** 2 * overlap
+        value = np.interp(k, table, (1 - self.tail) * gauss + self.tail * airy)
+        return np.concatenate((value, value[(shape[0] - 1) // 2 : 0 : -1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +87,18 @@ class StemImage:
     pixel_size
         [nm].
     xy
-        Column positions inside the image ``(n, 2)`` [nm] from the top-left pixel centre, drift included.
+        Column positions inside the image ``(n, 2)`` [nm] from the top-left pixel centre, drift and fly-back
+        included.
     number, atoms
         Atomic number and atoms of each column ``(n,)``.
     vacancies
-        Where an atom is missing ``(m, 2)`` [nm], drift included.
+        Where an atom is missing ``(m, 2)`` [nm], distorted alike.
     weight
-        Dark-field scattering of each column ``(n,)``.
+        Scattering of each column ``(n,)``; see `micdb.embed.simulate.structure.Columns`.
     defects
-        What is planted, drift included; its `Planted.atoms` are columns of this image.
+        What is planted, distorted alike; its `Planted.atoms` are columns of this image.
+    line_shift
+        Displacement along x of each line ``(y,)`` [nm], which is not in `xy`.
     """
 
     image: npt.NDArray[np.float32]
@@ -83,32 +108,34 @@ class StemImage:
     atoms: npt.NDArray[np.int64]
     vacancies: Floats
     weight: Floats
-    defects: tuple[Planted, ...] = ()
+    defects: tuple[Planted, ...]
+    line_shift: Floats
 
 
 _PROBE = Probe()
 
 
 def adf_image(
-    columns: Columns,
+    source: Columns | Structure,
     shape: tuple[int, int],
     *,
     pixel_size: float,
     seed: int,
     counts: float = 50.0,
     background: float = 0.1,
-    probe: Probe = _PROBE,
+    probe: Blur = _PROBE,
     drift: tuple[float, float] = (0.0, 0.0),
+    flyback: tuple[float, float] = (0.0, 1.0),
     line_jitter: float = 0.0,
     contamination: float = 0.0,
     readout: float = 0.3,
 ) -> StemImage:
-    """Image atom columns.
+    """Image atoms in the annular dark field.
 
     Parameters
     ----------
-    columns
-        What `micdb.embed.simulate.lattices.crystal` gives.
+    source
+        Columns, each drawn at its position; or a structure, whose atoms are drawn one by one.
     shape
         ``(y, x)`` [pixel].
     pixel_size
@@ -123,64 +150,62 @@ def adf_image(
         The probe.
     drift
         Drift ``(y, x)`` over the whole frame [nm]; the truth moves with it.
+    flyback
+        How far the beam lags at the start of each line, and the length over which that dies away [nm]; the
+        truth moves with it.
     line_jitter
-        Standard deviation of each line's displacement along x [nm]; not part of the truth.
+        Standard deviation of each line's displacement along x [nm]; given as `StemImage.line_shift`.
     contamination
         Height of a slowly varying background as a share of `counts`.
     readout
         Standard deviation of the read-out noise [counts].
     """
+    columns = source if isinstance(source, Columns) else source.columns()
     rng = np.random.default_rng(seed)
-    height = shape[0] * pixel_size
-    moved = np.array([drift[1], drift[0]]) / height  # per nm of y
-    xy = _drifted(columns.xy, moved)
-    relative = columns.weight / columns.weight.max()
-    clean = _draw(xy / pixel_size, relative, shape, probe=probe, pixel_size=pixel_size)
-    if line_jitter:
-        clean = _shift_lines(clean, rng.normal(0.0, line_jitter / pixel_size, shape[0]))
+    shift = rng.normal(0.0, line_jitter, shape[0]) if line_jitter else np.zeros(shape[0])
+    scan = Distortion(drift, flyback, shape[0] * pixel_size)
+    clean = draw(
+        scan.seen(source.xy if isinstance(source, Columns) else source.xyz[:, :2]),
+        scattering(source) / columns.weight.max(initial=1e-300), shape, pixel_size=pixel_size, probe=probe,
+        line_shift=shift if line_jitter else None,
+    )  # fmt: skip
     clean += background + contamination * smooth_noise(shape, scale=min(shape) / 6, rng=rng)
-    noisy = rng.poisson(np.maximum(clean, 0.0) * counts) + rng.normal(0.0, readout, shape)
-    extent = ((shape[0] - 1) * pixel_size, (shape[1] - 1) * pixel_size)
+    noisy = detect(clean * counts, readout=readout, rng=rng)
+    return truth(columns, noisy, pixel_size=pixel_size, scan=scan, line_shift=shift)
+
+
+def scattering(source: Columns | Structure) -> Floats:
+    """Return the dark-field scattering ``(n,)`` of columns, or of each atom."""
+    if isinstance(source, Columns):
+        return source.weight
+    return np.asarray(source.number.astype(float) ** CONTRAST_EXPONENT)
+
+
+def detect(expected: Floats, *, readout: float, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Return counts: Poisson of what is expected ``(y, x)``, and Gaussian read-out noise [counts]."""
+    counted = rng.poisson(np.maximum(expected, 0.0))
+    return np.asarray(counted + rng.normal(0.0, readout, expected.shape), dtype=np.float32)
+
+
+def truth(
+    columns: Columns,
+    image: npt.NDArray[np.float32],
+    *,
+    pixel_size: float,
+    scan: Distortion,
+    line_shift: Floats,
+) -> StemImage:
+    """Return an image with the columns that lie in it, where the distorted scan shows them."""
+    xy = scan.seen(columns.xy)
+    extent = ((image.shape[0] - 1) * pixel_size, (image.shape[1] - 1) * pixel_size)
     seen = inside_field(xy, extent)
     index = np.where(seen, np.cumsum(seen) - 1, -1)
-    defects = (replace(one, xy=_drifted_point(one.xy, moved)) for one in columns.defects)
+    places = scan.seen(np.array([one.xy for one in columns.defects]).reshape(-1, 2)).tolist()
+    moved = (replace(one, xy=(x, y)) for one, (x, y) in zip(columns.defects, places, strict=True))
     return StemImage(
-        noisy.astype(np.float32), pixel_size, xy[seen], columns.number[seen], columns.atoms[seen],
-        _drifted(columns.vacancies, moved), columns.weight[seen], renumbered(defects, index),
+        image, pixel_size, xy[seen], columns.number[seen], columns.atoms[seen],
+        scan.seen(columns.vacancies), columns.weight[seen], renumbered(moved, index), line_shift,
     )  # fmt: skip
-
-
-def _drifted(xy: Floats, moved: Floats) -> Floats:
-    return np.asarray(xy + np.outer(xy[:, 1], moved))
-
-
-def _drifted_point(xy: tuple[float, float], moved: Floats) -> tuple[float, float]:
-    ((x, y),) = _drifted(np.array([xy]), moved)
-    return float(x), float(y)
-
-
-def _draw(
-    xy_px: Floats, weight: Floats, shape: tuple[int, int], *, probe: Probe, pixel_size: float
-) -> Floats:
-    reach = math.ceil(probe.reach / pixel_size)
-    steps = np.arange(-reach, reach + 1)
-    corner = np.rint(xy_px).astype(np.int64)
-    x = corner[:, 0, None, None] + steps[None, None, :]
-    y = corner[:, 1, None, None] + steps[None, :, None]
-    radius = np.hypot(x - xy_px[:, 0, None, None], y - xy_px[:, 1, None, None]) * pixel_size
-    table = np.linspace(0.0, probe.reach * 1.5, 4096)
-    value = np.interp(radius, table, probe.profile(table), right=0.0) * weight[:, None, None]
-    y, x = np.broadcast_arrays(y, x)
-    inside = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
-    flat = np.bincount(y[inside] * shape[1] + x[inside], value[inside], minlength=shape[0] * shape[1])
-    return np.asarray(flat.reshape(shape), dtype=np.float64)
-
-
-def _shift_lines(image: Floats, shifts: Floats) -> Floats:
-    columns = np.arange(image.shape[1], dtype=float)
-    return np.stack(
-        [np.interp(columns - shift, columns, line) for line, shift in zip(image, shifts, strict=True)]
-    )
 
 
 def smooth_noise(shape: tuple[int, int], *, scale: float, rng: np.random.Generator) -> Floats:
