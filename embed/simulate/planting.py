@@ -18,6 +18,7 @@ Ints = npt.NDArray[np.int64]
 
 NO_DEFECTS: Mapping[str, int] = MappingProxyType({})
 _BORDER = 0.25  # [nm] defects keep that far from the edge of the view
+_SAME_COLUMN = 0.03  # [nm] as in `Structure.columns`
 _BONDS_END = 0.5  # [nm]
 
 
@@ -115,6 +116,16 @@ class Planter:
             name=name, field=self._field, separation=self._separation,
         )  # fmt: skip
 
+    def column(self, site: int, share: float) -> list[int]:
+        """Return atoms like this one in its column along the beam: a share of them, at least one.
+
+        Which ones is left to chance; the share is rounded.
+        """
+        near = np.hypot(*(self._xyz[:, :2] - self._xyz[site, :2]).T) < _SAME_COLUMN
+        like = np.flatnonzero(near & (self.number == self.number[site]) & self._kept)
+        count = max(1, round(share * len(like)))
+        return sorted(self.rng.choice(like, count, replace=False).tolist())
+
     def remove(self, atoms: Sequence[int], kind: str) -> None:
         """Take atoms away; the label names their former neighbours."""
         self._kept[list(atoms)] = False
@@ -132,11 +143,13 @@ class Planter:
         self.add(middle, number, "substitution")
 
     def add(self, xyz: Floats, number: int, kind: str) -> None:
-        """Add an atom; its kind is ``adatom`` or ``interstitial``, or ``substitution`` where others went."""
-        self._xyz = np.vstack((self._xyz, xyz))
-        self.number = np.append(self.number, number)
-        self._kept = np.append(self._kept, True)
-        self._plant(kind, np.reshape(xyz, (1, 3)), [len(self.number) - 1])
+        """Add atoms ``(k, 3)`` as one ``adatom``, ``interstitial``, or ``substitution`` of several by one."""
+        added = np.reshape(xyz, (-1, 3))
+        start = len(self.number)
+        self._xyz = np.vstack((self._xyz, added))
+        self.number = np.append(self.number, np.full(len(added), number))
+        self._kept = np.append(self._kept, np.ones(len(added), bool))
+        self._plant(kind, added, range(start, len(self.number)))
 
     def around(self, atoms: Sequence[int]) -> list[int]:
         """Return the atoms bonded to some atoms, as far as still there."""
