@@ -129,6 +129,7 @@ def adf_image(
     line_jitter: float = 0.0,
     contamination: float = 0.0,
     readout: float = 0.3,
+    exponent: float = CONTRAST_EXPONENT,
 ) -> StemImage:
     """Image atoms in the annular dark field.
 
@@ -159,26 +160,31 @@ def adf_image(
         Height of a slowly varying background as a share of `counts`.
     readout
         Standard deviation of the read-out noise [counts].
+    exponent
+        Of the atomic number in the scattering of a structure's atoms; columns bring their own weight.
     """
-    columns = source if isinstance(source, Columns) else source.columns()
+    columns, xy, weight = scatterers(source, exponent)
     rng = np.random.default_rng(seed)
     shift = rng.normal(0.0, line_jitter, shape[0]) if line_jitter else np.zeros(shape[0])
     scan = Distortion(drift, flyback, shape[0] * pixel_size)
     clean = draw(
-        scan.seen(source.xy if isinstance(source, Columns) else source.xyz[:, :2]),
-        scattering(source) / columns.weight.max(initial=1e-300), shape, pixel_size=pixel_size, probe=probe,
-        line_shift=shift if line_jitter else None,
+        scan.seen(xy), weight / columns.weight.max(initial=1e-300), shape, pixel_size=pixel_size,
+        probe=probe, line_shift=shift if line_jitter else None,
     )  # fmt: skip
     clean += background + contamination * smooth_noise(shape, scale=min(shape) / 6, rng=rng)
     noisy = detect(clean * counts, readout=readout, rng=rng)
     return truth(columns, noisy, pixel_size=pixel_size, scan=scan, line_shift=shift)
 
 
-def scattering(source: Columns | Structure) -> Floats:
-    """Return the dark-field scattering ``(n,)`` of columns, or of each atom."""
+def scatterers(source: Columns | Structure, exponent: float) -> tuple[Columns, Floats, Floats]:
+    """Return the columns, and the place ``(n, 2)`` [nm] and weight ``(n,)`` of each thing to draw.
+
+    Of columns those are their own; of a structure each atom's, its number to the power of `exponent`.
+    """
     if isinstance(source, Columns):
-        return source.weight
-    return np.asarray(source.number.astype(float) ** CONTRAST_EXPONENT)
+        return source, source.xy, source.weight
+    weight = np.asarray(source.number.astype(float) ** exponent)
+    return source.columns(exponent=exponent), source.xyz[:, :2], weight
 
 
 def detect(expected: Floats, *, readout: float, rng: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -33,8 +33,8 @@ KINDS = (
 )  # fmt: skip
 _MISSING = frozenset({"vacancy", "divacancy", "vacancy-cluster"})
 
-#: Thermally averaged scattering into a dark-field annulus goes as Z to this power (Krivanek et al.,
-#: Nature 464, 571, 2010).
+#: Scattering into a dark-field annulus goes as Z to about this power (Krivanek et al., Nature 464, 571,
+#: 2010); 1.5 to 1.9 by voltage and angles in multislice (docs/benchmarks.md).
 CONTRAST_EXPONENT = 1.7
 
 _COVALENT_RADIUS = {
@@ -83,7 +83,7 @@ class Columns:
     vacancies
         Positions ``(m, 2)`` [nm] from which atoms were taken.
     weight
-        Dark-field scattering ``(n,)``: the sum of Z**1.7 over the column.
+        Dark-field scattering ``(n,)``: the sum of Z**exponent over the column.
     defects
         What is planted; its `Planted.atoms` are columns.
     """
@@ -114,17 +114,19 @@ class Structure:
     number: Ints
     defects: tuple[Planted, ...] = ()
 
-    def columns(self, tolerance: float = 0.03) -> Columns:
+    def columns(self, tolerance: float = 0.03, *, exponent: float = CONTRAST_EXPONENT) -> Columns:
         """Return what one sees along the beam.
 
         Parameters
         ----------
         tolerance
             Atoms whose projections are closer than this, directly or through others, are one column [nm].
+        exponent
+            Of the atomic number, for `Columns.weight` and for where a column of several elements is.
         """
         group = _grouped(self.xyz[:, :2], tolerance)
         count = int(group.max(initial=-1)) + 1
-        weight = self.number.astype(float) ** CONTRAST_EXPONENT
+        weight = self.number.astype(float) ** exponent
         total = np.bincount(group, weight, count)
         xy = np.column_stack([np.bincount(group, weight * axis, count) for axis in self.xyz[:, :2].T])
         number = np.zeros(count, np.int64)

@@ -104,3 +104,14 @@ def test_same_seed_same_bits():
     one, same, other = (adf_image(structure, SHAPE, seed=s, **settings).image for s in (1, 1, 2))
     assert one.tobytes() == same.tobytes()
     assert (one != other).mean() > 0.5
+
+
+def test_the_exponent_sets_the_contrast_of_elements():
+    pair = Structure(np.array([[0.8, 1.2, 0.0], [2.16, 1.2, 0.0]]), np.array([16, 42]))
+    for exponent in (1.5, 1.9):
+        image = adf_image(
+            pair, SHAPE, pixel_size=PIXEL, seed=1, counts=1e6, background=0.0, readout=0.0, exponent=exponent
+        )
+        level = [image.image[round(y / PIXEL), round(x / PIXEL)] for x, y in image.xy]
+        assert level[0] / level[1] == pytest.approx((16 / 42) ** exponent, rel=0.02)
+        np.testing.assert_allclose(image.weight, [16**exponent, 42**exponent])
