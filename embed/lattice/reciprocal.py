@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,10 @@ from micdb.embed.lattice.spots import FINEST, Field, Spots, refine, strength_at
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_SPOTS = 16  # strongest maxima that guesses are made of
+_SPOTS = 32  # strongest maxima that are looked at,
+_GENERATORS = 16  # the strongest of them, which guesses are made of,
+_CENTRES = 6  # and of those, the ones whose sums and differences are guesses too
+_POLISHED = 64  # nodes with the strongest spots that the basis is fitted to in the end
 _LEAST_STRENGTH = 5.0  # a maximum of noise reaches it once in exp(5) samples
 _TOLERANCE = 0.6  # [sample of the transform] of a spot from its node
 _GUESSES = 40  # best by number of spots that are tried by likelihood,
@@ -46,8 +50,6 @@ class ImageLattice:
     ----------
     basis
         Reduced, with its covariance [pixel].
-    worth
-        Log-likelihood ratio against noise, less what speaks against a large cell: to choose by.
     evidence
         Log-likelihood ratio against noise or against fringes in one direction, whichever is likelier, the
         freedom to choose two vectors taken off.
@@ -60,7 +62,6 @@ class ImageLattice:
     """
 
     basis: Basis
-    worth: float
     evidence: float
     spots: Spots
     indices: Ints
@@ -112,18 +113,23 @@ def image_lattice(image: Floats, window: Floats | None = None) -> ImageLattice |
     seen = spots.strength >= min(_USED, float(np.sort(spots.strength)[-2]))
     reach = min(1.05 * float(np.hypot(*spots.g[seen].T).max()), FINEST)
     rough = [_each(field.strength(nodes(g, reach) @ g) - math.log(_TRIED)).sum() for g in guesses]
-    fits = [
-        _fit(field, guesses[index], reach=reach, resolution=resolution)
-        for index in np.argsort(np.negative(rough), kind="stable")[:_FITTED]
-    ]
-    return max((fit for fit in fits if fit is not None), key=lambda fit: fit.worth, default=None)
+    fits = []
+    for index in np.argsort(np.negative(rough), kind="stable")[:_FITTED]:
+        fit = _fit(spots, guesses[index], resolution=resolution)
+        indices = np.empty((0, 2), np.int64) if fit is None else nodes(fit.reciprocal, reach)
+        if fit is not None and np.linalg.matrix_rank(indices) == 2:
+            fits.append((_weighed(field, fit.reciprocal, indices), fit.reciprocal))
+    if not fits:
+        return None
+    (_, evidence), reciprocal = max(fits, key=lambda one: one[0][0])
+    return _polished(field, reciprocal, evidence, reach=reach, resolution=resolution)
 
 
 def _guesses(spots: Spots, *, resolution: float) -> Floats:
     """Return the bases ``(n, 2, 2)`` that index the most spots with the largest cell, best first."""
     g, strength = spots.g, np.minimum(spots.strength, 100.0)
-    first, second = np.triu_indices(min(len(g), 10), k=1)
-    vectors = np.concatenate((g, g[first] - g[second], g[first] + g[second]))
+    first, second = np.triu_indices(min(len(g), _CENTRES), k=1)
+    vectors = np.concatenate((g[:_GENERATORS], g[first] - g[second], g[first] + g[second]))
     vectors = vectors[np.hypot(*vectors.T) > 3 * resolution]
     i, j = np.triu_indices(len(vectors), k=1)
     pairs = np.stack((vectors[i], vectors[j]), axis=1)
@@ -176,14 +182,21 @@ def _each(strength: Floats) -> Floats:
     return np.asarray(np.logaddexp(math.log(_SILENT), math.log(1 - _SILENT) + spot))
 
 
-def _fit(field: Field, reciprocal: Floats, *, reach: float, resolution: float) -> ImageLattice | None:
-    """Return the lattice fitted to the spots at its nodes: the strong ones, then those they place."""
+class _Fit(NamedTuple):
+    reciprocal: Floats
+    covariance: Floats
+    misfit: float
+    used: npt.NDArray[np.bool_]
+    indices: Ints
+
+
+def _fit(spots: Spots, reciprocal: Floats, *, resolution: float) -> _Fit | None:
+    """Return the reciprocal basis fitted to the spots near its nodes: the strong ones place the others."""
     for least, farthest in ((_STRONG, 2 * _TOLERANCE), (_USED, _TOLERANCE), (_USED, _TOLERANCE)):
-        indices = nodes(reciprocal, reach)
-        if np.linalg.matrix_rank(indices) < 2:
-            return None
-        spots = refine(field, indices @ reciprocal)
-        used = (spots.strength >= min(least, _second(spots, indices))) & (spots.moved < farthest)
+        indices = np.rint(spots.g @ np.linalg.inv(reciprocal)).astype(np.int64)
+        off = np.hypot(*(spots.g - indices @ reciprocal).T)
+        near = (off < farthest * resolution) & indices.any(axis=1)
+        used = near & (spots.strength >= min(least, _second(spots, indices, near)))
         for _ in range(_REJECTIONS):
             if np.linalg.matrix_rank(indices[used]) < 2:
                 return None
@@ -194,16 +207,28 @@ def _fit(field: Field, reciprocal: Floats, *, reach: float, resolution: float) -
             if kept.sum() == used.sum():
                 break
             used = kept
-    basis = Basis(reciprocal, covariance * max(misfit, 1.0)).reciprocal().reduced()
-    spots = Spots(*(getattr(spots, name)[used] for name in Spots.__slots__))
-    fitted = basis.reciprocal().vectors
-    order = np.rint(spots.g @ np.linalg.inv(fitted)).astype(np.int64)
-    worth, evidence = _weighed(field, fitted, nodes(fitted, reach))
-    return ImageLattice(basis, worth, evidence, spots, order, misfit)
+    return _Fit(reciprocal, covariance, misfit, used, indices)
+
+
+def _polished(
+    field: Field, reciprocal: Floats, evidence: float, *, reach: float, resolution: float
+) -> ImageLattice | None:
+    """Return the lattice fitted to all spots at its nodes, weak ones included."""
+    indices = nodes(reciprocal, reach)
+    strength = field.strength(indices @ reciprocal)
+    indices = indices[np.argsort(-strength, kind="stable")[:_POLISHED]]
+    spots = refine(field, indices @ reciprocal)
+    fit = _fit(spots, reciprocal, resolution=resolution)
+    if fit is None:
+        return None
+    basis = Basis(fit.reciprocal, fit.covariance * max(fit.misfit, 1.0)).reciprocal().reduced()
+    spots = Spots(*(getattr(spots, name)[fit.used] for name in Spots.__slots__))
+    order = np.rint(spots.g @ np.linalg.inv(basis.reciprocal().vectors)).astype(np.int64)
+    return ImageLattice(basis, evidence, spots, order, fit.misfit)
 
 
 def _weighed(field: Field, reciprocal: Floats, indices: Ints) -> tuple[float, float]:
-    """Return what a lattice is worth and how much evidence there is for it; see `ImageLattice`."""
+    """Return what a lattice is worth, with less for a large cell, and the evidence of `ImageLattice`."""
     each = _each(strength_at(field, indices @ reciprocal))
     total = float(each.sum())
     rows = indices // np.gcd(*indices.T)[:, None]
@@ -213,10 +238,10 @@ def _weighed(field: Field, reciprocal: Floats, indices: Ints) -> tuple[float, fl
     return total - _LARGE_CELL * math.log(len(indices) / 2), total - choice - max(one_way, choice)
 
 
-def _second(spots: Spots, indices: Ints) -> float:
-    """Return the strength of the strongest spot that is not in line with the strongest of all."""
-    first = indices[np.argmax(spots.strength)]
-    aside = indices[:, 0] * first[1] != indices[:, 1] * first[0]
+def _second(spots: Spots, indices: Ints, near: npt.NDArray[np.bool_]) -> float:
+    """Return the strength of the strongest spot near a node that is not in line with the strongest one."""
+    first = indices[np.argmax(np.where(near, spots.strength, 0.0))]
+    aside = near & (indices[:, 0] * first[1] != indices[:, 1] * first[0])
     return float(spots.strength[aside].max(initial=0.0))
 
 

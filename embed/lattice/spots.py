@@ -132,7 +132,7 @@ def strength_at(field: Field, g: Floats) -> Floats:
     """Return the power over the noise's ``(n,)`` at exactly the frequencies ``(n, 2)`` [1/pixel]."""
     wave_x = np.exp(-2j * math.pi * np.outer(np.arange(field.pixels.shape[1]), g[:, 0]))
     wave_y = np.exp(-2j * math.pi * np.outer(g[:, 1], np.arange(field.pixels.shape[0])))
-    value = np.einsum("nx,xn->n", wave_y @ field.pixels, wave_x)
+    value = np.einsum("nx,xn->n", _product(wave_y, field.pixels), wave_x)
     weight = float(np.square(field.window).sum())
     return np.asarray(np.square(np.abs(value)) / weight / field.floor[_nearest(g, field)])
 
@@ -174,10 +174,16 @@ def _moments(pixels: Floats, g: Floats, x: Floats, y: Floats) -> Complexes:
     wave_y = np.exp(-2j * math.pi * np.outer(g[:, 1], y))
     found = np.zeros((len(g), 3, 3), dtype=np.complex128)
     for q in range(3):
-        rows = (wave_y * y**q) @ pixels
+        rows = _product(wave_y * y**q, pixels)
         for p in range(3 - q):
             found[:, p, q] = (rows * wave_x * x**p).sum(axis=1)
     return found
+
+
+def _product(waves: Complexes, pixels: Floats) -> Complexes:
+    """Return a matrix product as two real ones: turning all pixels complex would cost more than either."""
+    real, imaginary = np.ascontiguousarray(waves.real), np.ascontiguousarray(waves.imag)
+    return np.asarray(real @ pixels + 1j * (imaginary @ pixels))
 
 
 def _newton(moments: Complexes, *, limit: Floats) -> Floats:
