@@ -134,7 +134,12 @@ def strength_at(field: Field, g: Floats) -> Floats:
     wave_y = np.exp(-2j * math.pi * np.outer(g[:, 1], np.arange(field.pixels.shape[0])))
     value = np.einsum("nx,xn->n", _product(wave_y, field.pixels), wave_x)
     weight = float(np.square(field.window).sum())
-    return np.asarray(np.square(np.abs(value)) / weight / field.floor[_nearest(g, field)])
+    return np.asarray(np.square(np.abs(value)) / weight / noise_at(field, g))
+
+
+def noise_at(field: Field, g: Floats) -> Floats:
+    """Return the variance density of the noise ``(n,)`` at frequencies ``(n, 2)`` as x, y [1/pixel]."""
+    return np.asarray(field.floor[_nearest(g, field)])
 
 
 def refine(field: Field, start: Floats) -> Spots:
@@ -152,7 +157,7 @@ def refine(field: Field, start: Floats) -> Spots:
         g = g + _newton(moments, limit=0.5 / extent)
         g = start + np.clip(g - start, -2 * _FARTHEST / extent, 2 * _FARTHEST / extent)
     amplitude = _moments(field.pixels, g, x, y)[:, 0, 0] / total
-    noise = field.floor[_nearest(g, field)]
+    noise = noise_at(field, g)
     # noise turns the slope by `turning`; the maximum's curvature, `bending`, says how far that moves it
     turning, bending = _second_moments(np.square(weight), x, y), _second_moments(weight, x, y)
     unbent = np.linalg.inv(bending)
