@@ -91,3 +91,9 @@ def test_images_take_it():
     sick = Optics(80, 31, source=0.03, defocus=12.0)
     blurred = adf_image(structure, (125, 125), pixel_size=0.016, seed=1, counts=1e6, probe=sick).image
     assert blurred.std() / blurred.mean() < 0.2 * image.image.std() / image.image.mean()
+
+
+def test_a_thick_crystal_blurs_by_the_root_of_its_thickness():
+    optics = Optics(200, 25, source=0.03)
+    assert optics.broadened(0.0) == optics
+    assert optics.broadened(9.0).source == pytest.approx(np.hypot(0.03, 0.027))
