@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from micdb.query.spatial.near import nearest
-from micdb.query.spatial.rings import rings
+from micdb.rings import rings
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import Delaunay, cKDTree
 
-from micdb.query.spatial.rings import rings
+from micdb.rings import rings
 
 BOND = 0.142  # [nm] graphene
 
