@@ -1,7 +1,7 @@
 """Annular bright-field STEM images: columns dark on bright, light elements too.
 
-The mode is that of Findlay et al., Ultramicroscopy 110, 903 (2010). A linear image cannot be right for what is
-interference: it is good for where columns are and how dark they look, not for thickness fringes, defocus
+The mode is that of Findlay et al., Ultramicroscopy 110, 903 (2010). A linear image cannot be right for what
+is interference: it is good for where columns are and how dark they look, not for thickness fringes, defocus
 series or mistilt, whose effects on light columns multislice alone gives. With a depth fitted, multislice of
 SrTiO3 [001] from 2 to 16 nm is met to 13 to 20 % of the standard deviation (docs/benchmarks.md).
 """
