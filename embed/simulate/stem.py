@@ -130,6 +130,7 @@ def adf_image(
     contamination: float = 0.0,
     readout: float = 0.3,
     exponent: float = CONTRAST_EXPONENT,
+    growth: float = 1.0,
 ) -> StemImage:
     """Image atoms in the annular dark field.
 
@@ -162,8 +163,10 @@ def adf_image(
         Standard deviation of the read-out noise [counts].
     exponent
         Of the atomic number in the scattering of a structure's atoms; columns bring their own weight.
+    growth
+        Of the number of atoms in a structure's columns; see `Structure.scattering`.
     """
-    columns, xy, weight = scatterers(source, exponent)
+    columns, xy, weight = scatterers(source, exponent, growth)
     rng = np.random.default_rng(seed)
     shift = rng.normal(0.0, line_jitter, shape[0]) if line_jitter else np.zeros(shape[0])
     scan = Distortion(drift, flyback, shape[0] * pixel_size)
@@ -176,15 +179,17 @@ def adf_image(
     return truth(columns, noisy, pixel_size=pixel_size, scan=scan, line_shift=shift)
 
 
-def scatterers(source: Columns | Structure, exponent: float) -> tuple[Columns, Floats, Floats]:
+def scatterers(
+    source: Columns | Structure, exponent: float, growth: float = 1.0
+) -> tuple[Columns, Floats, Floats]:
     """Return the columns, and the place ``(n, 2)`` [nm] and weight ``(n,)`` of each thing to draw.
 
-    Of columns those are their own; of a structure each atom's, its number to the power of `exponent`.
+    Of columns those are their own; of a structure each atom's, as `Structure.scattering` has it.
     """
     if isinstance(source, Columns):
         return source, source.xy, source.weight
-    weight = np.asarray(source.number.astype(float) ** exponent)
-    return source.columns(exponent=exponent), source.xyz[:, :2], weight
+    weight = source.scattering(exponent=exponent, growth=growth)
+    return source.columns(exponent=exponent, growth=growth), source.xyz[:, :2], weight
 
 
 def detect(expected: Floats, *, readout: float, rng: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -115,3 +115,13 @@ def test_the_exponent_sets_the_contrast_of_elements():
         level = [image.image[round(y / PIXEL), round(x / PIXEL)] for x, y in image.xy]
         assert level[0] / level[1] == pytest.approx((16 / 42) ** exponent, rel=0.02)
         np.testing.assert_allclose(image.weight, [16**exponent, 42**exponent])
+
+
+def test_higher_columns_are_brighter_by_the_growth():
+    xyz = np.array([[0.8, 1.2, 0.0]] + [[2.16, 1.2, 0.4 * n] for n in range(6)])
+    image = adf_image(
+        Structure(xyz, np.full(7, 79)), SHAPE, pixel_size=PIXEL, seed=1, counts=1e6, background=0.0,
+        readout=0.0, growth=1.2,
+    )  # fmt: skip
+    level = [image.image[round(y / PIXEL), round(x / PIXEL)] for x, y in image.xy]
+    assert level[1] / level[0] == pytest.approx(6**1.2, rel=0.02)

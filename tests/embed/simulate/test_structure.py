@@ -102,3 +102,18 @@ def test_metals_are_bonded_only_among_themselves():
     near = np.array([[0.0, 0.0, 0.0], [0.27, 0.0, 0.0], [0.13, 0.13, 0.0]])
     assert Structure(near, np.array([42, 42, 42])).bonds().tolist() == [[0, 1], [0, 2], [1, 2]]
     assert Structure(near, np.array([42, 42, 16])).bonds().tolist() == [[0, 2], [1, 2]]
+
+
+def test_scattering_grows_with_the_atoms_in_a_column():
+    heights = np.array([1, 2, 5, 9])
+    xyz = np.concatenate([[(k * 0.3, 0.0, 0.4 * n) for n in range(h)] for k, h in enumerate(heights)])
+    shuffled = np.random.default_rng(1).permutation(len(xyz))
+    structure = Structure(xyz[shuffled], np.full(len(xyz), 79))
+    columns = structure.columns(exponent=1.5, growth=1.2)
+    order = np.argsort(columns.xy[:, 0])
+    assert columns.atoms[order].tolist() == heights.tolist()
+    np.testing.assert_allclose(columns.weight[order], 79**1.5 * heights**1.2)
+    weight = structure.scattering(exponent=1.5, growth=1.2)
+    first, last = weight[structure.xyz[:, 2] < 0.1], weight[structure.xyz[:, 2] > 3.1]
+    np.testing.assert_allclose(first, 79**1.5)
+    np.testing.assert_allclose(last, 79**1.5 * (9**1.2 - 8**1.2))
