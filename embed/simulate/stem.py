@@ -99,6 +99,8 @@ class StemImage:
         What is planted, distorted alike; its `Planted.atoms` are columns of this image.
     line_shift
         Displacement along x of each line ``(y,)`` [nm], which is not in `xy`.
+    column
+        Which of the columns drawn each one is ``(n,)``; leads to `Structure.column_bonds`.
     """
 
     image: npt.NDArray[np.float32]
@@ -110,6 +112,7 @@ class StemImage:
     weight: Floats
     defects: tuple[Planted, ...]
     line_shift: Floats
+    column: npt.NDArray[np.int64]
 
 
 _PROBE = Probe()
@@ -216,6 +219,7 @@ def truth(
     return StemImage(
         image, pixel_size, xy[seen], columns.number[seen], columns.atoms[seen],
         scan.seen(columns.vacancies), columns.weight[seen], renumbered(moved, index), line_shift,
+        np.flatnonzero(seen),
     )  # fmt: skip
 
 

@@ -183,6 +183,19 @@ class Structure:
         bonded = pairs[are_bonded(self.xyz, self.number, pairs, stretch=stretch)]
         return np.asarray(bonded[np.lexsort((bonded[:, 1], bonded[:, 0]))], dtype=np.int64)
 
+    def column_bonds(self, tolerance: float = 0.03, *, stretch: float = _BOND_STRETCH) -> Ints:
+        """Return which columns share a bond ``(m, 2)``, each pair once and in order.
+
+        Parameters
+        ----------
+        tolerance
+            As in `columns`, whose indices these are.
+        stretch
+            As in `bonds`.
+        """
+        pairs = np.sort(_grouped(self.xyz[:, :2], tolerance)[self.bonds(stretch)], axis=1)
+        return np.asarray(np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0), dtype=np.int64)
+
     def kept(self, keep: npt.NDArray[np.bool_]) -> Structure:
         """Return the atoms of a mask ``(n,)``; a defect goes when none of its atoms is left."""
         index = np.where(keep, np.cumsum(keep) - 1, -1)

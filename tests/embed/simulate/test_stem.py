@@ -96,6 +96,7 @@ def test_labels_are_those_of_the_columns_in_view():
     assert len(image.vacancies) == 1
     assert np.hypot(*(image.xy - image.vacancies[0]).T).min() > 0.1  # [nm]
     assert (image.number == 14).sum() == 2
+    np.testing.assert_array_equal(structure.columns().number[image.column], image.number)
 
 
 def test_same_seed_same_bits():

@@ -117,3 +117,12 @@ def test_scattering_grows_with_the_atoms_in_a_column():
     first, last = weight[structure.xyz[:, 2] < 0.1], weight[structure.xyz[:, 2] > 3.1]
     np.testing.assert_allclose(first, 79**1.5)
     np.testing.assert_allclose(last, 79**1.5 * (9**1.2 - 8**1.2))
+
+
+def test_columns_are_bonded_where_their_atoms_are():
+    layer = Structure(  # a chalcogen pair between two metals, and one beyond reach
+        np.array([[0.0, 0.0, 0.0], [0.18, 0.0, 0.16], [0.18, 0.0, -0.16], [0.36, 0.0, 0.0], [0.9, 0.0, 0.0]]),
+        np.array([42, 16, 16, 42, 42]),
+    )
+    assert layer.column_bonds().tolist() == [[0, 1], [1, 2]]
+    assert len(layer.bonds()) == 4
