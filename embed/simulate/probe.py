@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -121,7 +120,14 @@ class Optics:
 
     def transfer(self, shape: tuple[int, int], pitch: float) -> npt.NDArray[np.complex128]:
         """Return the Fourier transform of the intensity; see `micdb.embed.simulate.render.Blur`."""
-        return _transfer(self, shape, pitch)
+        node, weight = np.polynomial.hermite.hermgauss(_FOCI if self.focal_spread else 1)
+        foci = self.defocus + math.sqrt(2) * self.focal_spread * node
+        waves = [self._wave(shape, pitch, defocus=focus) for focus in foci]
+        probe = sum(share * np.abs(wave) ** 2 for share, wave in zip(weight, waves, strict=True))
+        y, x = fft.fftfreq(shape[0], pitch), fft.rfftfreq(shape[1], pitch)
+        blur = np.exp(-2 * (math.pi * self.source) ** 2 * (y[:, None] ** 2 + x[None, :] ** 2))
+        spectrum = fft.rfft2(probe) * blur
+        return np.asarray(spectrum * (pitch**2 / fft.irfft2(spectrum, s=shape).max()))
 
     def _wave(self, shape: tuple[int, int], pitch: float, *, defocus: float) -> npt.NDArray[np.complex128]:
         y, x = (fft.fftfreq(size, pitch) * self.wavelength for size in shape)
@@ -135,15 +141,3 @@ def wavelength(voltage: float) -> float:
     """Return the relativistic wavelength [nm] of electrons at a voltage [kV]: 80 kV has 0.00418 nm."""
     rest = 510.99895  # [keV]
     return 1.23984198 / math.sqrt(voltage * (2 * rest + voltage))  # [keV nm] h c
-
-
-@lru_cache(maxsize=8)
-def _transfer(optics: Optics, shape: tuple[int, int], pitch: float) -> npt.NDArray[np.complex128]:
-    node, weight = np.polynomial.hermite.hermgauss(_FOCI if optics.focal_spread else 1)
-    foci = optics.defocus + math.sqrt(2) * optics.focal_spread * node
-    waves = [optics._wave(shape, pitch, defocus=focus) for focus in foci]
-    probe = sum(share * np.abs(wave) ** 2 for share, wave in zip(weight, waves, strict=True))
-    y, x = fft.fftfreq(shape[0], pitch), fft.rfftfreq(shape[1], pitch)
-    blur = np.exp(-2 * (math.pi * optics.source) ** 2 * (y[:, None] ** 2 + x[None, :] ** 2))
-    spectrum = fft.rfft2(probe) * blur
-    return np.asarray(spectrum * (pitch**2 / fft.irfft2(spectrum, s=shape).max()))

@@ -22,6 +22,7 @@ _WIDTH = 6  # [grid point] of the spreading kernel
 _SHAPE = 2.30 * _WIDTH  # its exponent, after the paper
 _FREE = 0.3  # [1/grid point] frequencies up to here are spread to 1e-4; half of the sampling rate is 0.5
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(40)
+_LARGEST_CACHED = 1 << 20  # grid points whose transform is kept: 8 MB
 _CHUNK = 20_000  # atoms spread at a time, to bound memory
 
 
@@ -81,7 +82,8 @@ def draw(
     pad = math.ceil(probe.reach / pitch) + _WIDTH
     grid = tuple(fft.next_fast_len(size * fine + 2 * pad, real=True) for size in shape)
     spectrum = fft.rfft2(_spread(xy / pitch + pad, weight, (grid[0], grid[1])))
-    spectrum *= _response(probe, (grid[0], grid[1]), pitch)
+    response = _cached_response if grid[0] * grid[1] <= _LARGEST_CACHED else _response
+    spectrum *= response(probe, (grid[0], grid[1]), pitch)
     lines = fft.ifft(spectrum, axis=0)[pad : pad + shape[0] * fine : fine]
     if line_shift is not None:
         frequency = fft.rfftfreq(grid[1], pitch)
@@ -111,11 +113,13 @@ def _kernel(z: Floats) -> Floats:
     return np.asarray(np.exp(_SHAPE * (np.sqrt(np.maximum(1 - z * z, 0.0)) - 1)))
 
 
-@lru_cache(maxsize=8)
 def _response(probe: Blur, grid: tuple[int, int], pitch: float) -> Transfer:
     """Return the probe's transfer over that of the spreading kernel, per grid point."""
     y, x = _kernel_transform(fft.fftfreq(grid[0])), _kernel_transform(fft.rfftfreq(grid[1]))
     return np.asarray(probe.transfer(grid, pitch) / (pitch * pitch * y[:, None] * x[None, :]))
+
+
+_cached_response = lru_cache(maxsize=8)(_response)
 
 
 def _kernel_transform(frequency: Floats) -> Floats:
