@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -159,22 +160,28 @@ def _support(field: Field, image: Floats, lattice: ImageLattice) -> Floats:
     """Return the log-likelihood ratio of a lattice against none, for each tile."""
     sigma = _RESOLUTION * max(lattice.basis.lengths)
     y, x = np.arange(image.shape[0]), np.arange(image.shape[1])
-    seen = ndimage.gaussian_filter(np.ones(image.shape), sigma, mode="constant")[::_TILE, ::_TILE]
+    seen = ndimage.gaussian_filter(_tiles(np.ones(image.shape)), sigma / _TILE, mode="constant")
     order = np.argsort(-np.abs(lattice.spots.amplitude), kind="stable")[:_SPOTS]
     total = np.zeros(seen.shape)
     # a Gaussian of that width averages over this many pixels; tiles inside it say the same thing again
     pixels = 4 * math.pi * sigma**2
+    flat = image - image.mean()
     spots, heights = lattice.spots.g[order], np.abs(lattice.spots.amplitude[order])
     for g, amplitude, noise in zip(spots, heights, noise_at(field, spots), strict=True):
-        wave = (image - image.mean()) * np.exp(-2j * math.pi * g[1] * y)[:, None]
-        wave = wave * np.exp(-2j * math.pi * g[0] * x)[None]
-        parts = [
-            ndimage.gaussian_filter(part, sigma, mode="constant")[::_TILE, ::_TILE]
-            for part in (wave.real, wave.imag)
-        ]
-        local = np.hypot(*parts) / seen
-        total += (2 * amplitude * local - amplitude**2) / (noise / pixels)
-    return total * _TILE**2 / pixels
+        # the wave turned to rest varies slowly: the means of tiles keep all of it
+        down, across = np.exp(-2j * math.pi * g[1] * y), np.exp(-2j * math.pi * g[0] * x)
+        wave = _tiles(flat * down[:, None] * across)
+        parts = [ndimage.gaussian_filter(p, sigma / _TILE, mode="constant") for p in (wave.real, wave.imag)]
+        total += (2 * amplitude * np.hypot(*parts) / seen - amplitude**2) / (noise / pixels)
+    return np.asarray(total * _TILE**2 / pixels, dtype=np.float64)
+
+
+def _tiles(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the means over tiles; tiles that the image does not fill are filled up with zeros."""
+    missing = [-length % _TILE for length in values.shape]
+    padded = np.pad(values, [(0, missing[0]), (0, missing[1])])
+    rows, columns = (length // _TILE for length in padded.shape)
+    return np.asarray(padded.reshape(rows, _TILE, columns, _TILE).mean(axis=(1, 3)))
 
 
 def _refitted(image: Floats, mask: Bools, side: int) -> ImageLattice | None:

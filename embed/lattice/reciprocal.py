@@ -102,7 +102,10 @@ def image_lattice(image: Floats, window: Floats | None = None) -> ImageLattice |
     """
     field = Field.of(image, window)
     start = field.spots(_SPOTS)
-    start = start[field.strength(start) >= _LEAST_STRENGTH] if len(start) else start
+    strength = field.strength(start) if len(start) else np.zeros(1)
+    if strength.max() < math.log(field.samples) + _BETWEEN:  # noise: nothing stands out
+        return None
+    start = start[strength >= _LEAST_STRENGTH]
     if len(start) < 2:
         return None
     spots = refine(field, start)

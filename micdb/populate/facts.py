@@ -77,6 +77,49 @@ LATENTS = pa.schema(
     ]
 )
 
+LATTICES = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("region", pa.int32(), nullable=False),  # number within its frame, by falling area, from 0
+        pa.field("x_px", pa.int32(), nullable=False),  # top-left corner of the box around it, whole pixels
+        pa.field("y_px", pa.int32(), nullable=False),
+        pa.field("width_px", pa.int32(), nullable=False),
+        pa.field("height_px", pa.int32(), nullable=False),
+        pa.field("share", pa.float32(), nullable=False),  # of the scanned pixels, that are in the region
+        pa.field("a_px", pa.float64(), nullable=False),  # lengths of the two shortest lattice vectors
+        pa.field("b_px", pa.float64(), nullable=False),
+        pa.field("a_nm", pa.float64()),
+        pa.field("b_nm", pa.float64()),
+        pa.field("gamma_deg", pa.float64(), nullable=False),  # between them, 90 to 120
+        pa.field("angle_deg", pa.float64(), nullable=False),  # direction of a from x towards y, 0 to 180
+        pa.field("a_sd_px", pa.float64(), nullable=False),  # standard deviations
+        pa.field("b_sd_px", pa.float64(), nullable=False),
+        pa.field("a_sd_nm", pa.float64()),
+        pa.field("b_sd_nm", pa.float64()),
+        pa.field("gamma_sd_deg", pa.float64(), nullable=False),
+        pa.field("angle_sd_deg", pa.float64(), nullable=False),
+        pa.field("bravais", pa.string(), nullable=False),  # oblique, rectangular, ..., the likeliest type
+        pa.field("probability", pa.float64(), nullable=False),  # of that type
+    ]
+)
+
+HEIGHTS = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("idx", pa.int32(), nullable=False),  # number of the column within its frame, from 0
+        pa.field("x_px", pa.float32(), nullable=False),
+        pa.field("y_px", pa.float32(), nullable=False),
+        pa.field("x_nm", pa.float32()),
+        pa.field("y_nm", pa.float32()),
+        pa.field("scattering", pa.float64(), nullable=False),  # integrated over pixels, in the image's unit
+        pa.field("scattering_sd", pa.float64(), nullable=False),  # of counting
+        pa.field("atoms", pa.int32(), nullable=False),  # most probable number along the beam
+        pa.field("probability", pa.float32(), nullable=False),  # of that number
+    ]
+)
+
 FACTS: dict[str, pa.Schema] = {
     "atoms": ATOMS,
     "bonds": BONDS,
@@ -84,6 +127,8 @@ FACTS: dict[str, pa.Schema] = {
     "patches": PATCHES,
     "tracks": TRACKS,
     "latents": LATENTS,
+    "lattices": LATTICES,
+    "heights": HEIGHTS,
 }
 
 DEFECTS = pa.schema(

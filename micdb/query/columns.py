@@ -27,6 +27,8 @@ PARTS = {  # kept in Parquet, or computed from what is
     "patches": "patch",
     "tracks": "track",
     "latents": "latent",
+    "lattices": "lattice",
+    "heights": "height",
     "rings": "ring",
     "neighbours": "neighbour",
 }

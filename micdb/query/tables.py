@@ -77,6 +77,16 @@ class Tables(ABC):
         return Frame(self.context, "latents")
 
     @property
+    def lattices(self) -> Frame:
+        """One row per region of a frame that has one lattice: vectors, Bravais type, probability."""
+        return Frame(self.context, "lattices")
+
+    @property
+    def heights(self) -> Frame:
+        """One row per atom column whose atoms along the beam were counted."""
+        return Frame(self.context, "heights")
+
+    @property
     def rings(self) -> Frame:
         """One row per ring of bonds, computed when it is asked for."""
         return Frame(self.context, "rings")
