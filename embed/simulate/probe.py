@@ -81,7 +81,7 @@ class Optics:
     def broadened(self, thickness: float) -> Optics:
         """Return the probe with the blur of a crystal of some thickness [nm].
 
-        Columns of a thicker crystal look wider: multislice of SrTiO3 and Au to 16 nm is met by a Gaussian of
+        Columns of a thicker crystal look wider: multislice of SrTiO3 and Au to 8 nm is met by a Gaussian of
         0.009 nm times the square root of the thickness in nm (docs/benchmarks.md, "Atoms: the simulator").
         """
         return replace(self, source=math.hypot(self.source, _BROADENING * math.sqrt(thickness)))

@@ -1,0 +1,239 @@
+"""The simulator's linear images against multislice: ``python benchmarks/multislice.py`` (some 5 minutes).
+
+Needs abTEM (GPL-3.0), which is no dependency of micdb: install it beside micdb in an environment of its own.
+Both images are blurred by the same source. The linear one is scaled and shifted to fit best; what is left is
+printed as a share of the multislice image's standard deviation, beside what another exponent of the atomic
+number would leave, and how the signal grows with the number of atoms in a column.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import abtem
+import ase
+import dask
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import minimize
+
+from micdb.embed.simulate.abf import ABF_EXPONENT
+from micdb.embed.simulate.dichalcogenides import dichalcogenide
+from micdb.embed.simulate.graphene import graphene
+from micdb.embed.simulate.metals import crystal_of
+from micdb.embed.simulate.perovskites import PEROVSKITES, tilted_cell
+from micdb.embed.simulate.probe import Optics
+from micdb.embed.simulate.render import Blur, draw
+from micdb.embed.simulate.slabs import Crystal, slab
+from micdb.embed.simulate.stem import Probe
+from micdb.embed.simulate.structure import CONTRAST_EXPONENT, Structure
+
+Floats = npt.NDArray[np.float64]
+
+_SOURCE = 0.03  # [nm] standard deviation
+_STEP = 0.03  # [nm] of the scan, under the Nyquist limit of every probe here
+_BORDER = 5  # [pixel] cut off after the blur of an image that is not periodic
+_THERMAL = 0.0085  # [nm] along each axis, as in these crystals at room temperature
+_PHONONS = 3
+_SCAN = 12  # points along a period
+
+
+@dataclass(frozen=True)
+class Microscope:
+    """Voltage [kV], convergence [mrad], and detectors' inner and outer angles [mrad]."""
+
+    voltage: float
+    convergence: float
+    detectors: tuple[tuple[float, float], ...]
+
+    @property
+    def optics(self) -> Optics:
+        """The same lens in the simulator."""
+        return Optics(self.voltage, self.convergence, source=float(np.hypot(_SOURCE, _THERMAL)))
+
+
+THIN = Microscope(60.0, 31.0, ((80.0, 200.0),))
+THICK = Microscope(200.0, 25.0, ((70.0, 160.0), (12.0, 25.0)))
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Where the beam goes: first point ``(x, y)`` [nm], ``(y, x)`` points, step [nm]."""
+
+    start: tuple[float, float]
+    shape: tuple[int, int]
+    step: float
+
+    def linear(self, structure: Structure, probe: Blur, exponent: float) -> Floats:
+        """Return the simulator's image."""
+        xy, weight = structure.xyz[:, :2] - np.array(self.start), structure.number.astype(float) ** exponent
+        return draw(xy, weight, self.shape, pixel_size=self.step, probe=probe)
+
+
+def multislice(
+    structure: Structure,
+    cell: tuple[float, float, float],
+    microscope: Microscope,
+    scan: Scan,
+    *,
+    slices: float,
+    planes: int | None = None,
+    phonons: int = 0,
+) -> list[Floats]:
+    """Return an image ``(thickness, y, x)`` per detector, of a periodic cell [nm] cut in slices [nm]."""
+    atoms = structure.to_ase()
+    atoms.set_cell(np.array(cell) * 10)
+    atoms.wrap()
+    source: ase.Atoms | abtem.FrozenPhonons = atoms
+    if phonons:
+        source = abtem.FrozenPhonons(atoms, num_configs=phonons, sigmas=_THERMAL * 10, seed=1)
+    outer = max(angles[1] for angles in microscope.detectors) * 1e-3
+    sampling = (
+        microscope.optics.wavelength * 10 / (3.05 * outer)
+    )  # abTEM keeps two thirds of the Nyquist limit
+    potential = abtem.Potential(source, sampling=sampling, slice_thickness=slices * 10, exit_planes=planes)
+    probe = abtem.Probe(energy=microscope.voltage * 1e3, semiangle_cutoff=microscope.convergence)
+    probe.grid.match(potential)
+    points = scan.shape[::-1]
+    end = tuple(10 * (a + n * scan.step) for a, n in zip(scan.start, points, strict=True))
+    grid = abtem.GridScan(start=tuple(10 * a for a in scan.start), end=end, gpts=points, endpoint=False)
+    detectors = [abtem.AnnularDetector(*angles) for angles in microscope.detectors]
+    found = probe.scan(potential, scan=grid, detectors=detectors).compute()
+    found = found if isinstance(found, list) else [found]
+    arrays = (np.asarray(one.array, dtype=np.float64).reshape(-1, *points) for one in found)
+    return [np.swapaxes(array, 1, 2) for array in arrays]
+
+
+def residual(true: Floats, model: Floats) -> float:
+    """Return what the best scale and offset leave, as a share of the standard deviation."""
+    return float(np.sqrt(max(1 - np.corrcoef(true.ravel(), model.ravel())[0, 1] ** 2, 0.0)))
+
+
+def best_exponent(true: Floats, model: Callable[[float], Floats]) -> tuple[float, float]:
+    """Return the exponent that fits best, and what it leaves."""
+    found = minimize(lambda v: residual(true, model(float(v[0]))), [1.5], method="Nelder-Mead")
+    return float(found.x[0]), float(found.fun)
+
+
+def atoms() -> None:
+    """Print how the integrated scattering of one atom goes with its number."""
+    numbers = np.array([6, 8, 14, 16, 22, 38, 42, 74, 79])
+    scan = Scan((0.0, 0.0), (36, 36), 1 / 36)
+    for microscope in (THIN, THICK):
+        total = []
+        for number in numbers:
+            one = Structure(np.array([[0.5, 0.5, 0.1]]), np.array([number]))
+            total.append(multislice(one, (1.0, 1.0, 0.2), microscope, scan, slices=0.2)[0].sum())
+        slope = np.polyfit(np.log(numbers), np.log(total), 1)[0]
+        share = np.array(total) / numbers**CONTRAST_EXPONENT
+        text = " ".join(f"{z}: {one:.2f}" for z, one in zip(numbers, share / share[6], strict=True))
+        print(
+            f"single atoms, {microscope.voltage:.0f} kV, {microscope.detectors[0]} mrad: exponent {slope:.2f}"
+        )
+        print(f"  over Z**{CONTRAST_EXPONENT}, Mo as 1: {text}")
+
+
+def layers() -> None:
+    """Print the residuals of single layers with defects."""
+    field, margin = (1.4, 1.4), 0.5
+    cases = {
+        "graphene, Si1C3 and Si1C4": graphene(
+            field, seed=2, rotation=10.0, defects={"Si1C3": 1, "Si1C4": 1}, separation=0.5, margin=margin
+        ),
+        "MoS2, S vacancy": dichalcogenide(
+            "MoS2", field, seed=2, rotation=10.0, defects={"chalcogen-vacancy": 1}, margin=margin
+        ),
+    }
+    edge = margin + 0.1  # [nm] the cell is a little wider than the layer
+    side = field[0] + 2 * edge
+    scan = Scan((edge, edge), (47, 47), _STEP)
+    inner = (slice(_BORDER, -_BORDER),) * 2
+    for name, structure in cases.items():
+        placed = structure.shifted(edge, edge)
+        lifted = Structure(placed.xyz + np.array([0.0, 0.0, 0.4]), placed.number)
+        (images,) = multislice(lifted, (side, side, 0.8), THIN, scan, slices=0.4)
+        true = gaussian_filter(images[-1], np.hypot(_SOURCE, _THERMAL) / _STEP)[inner]
+        _report(name, true, lambda e, p=THIN.optics, s=lifted: scan.linear(s, p, e)[inner], CONTRAST_EXPONENT)
+        fast = _fast_probe(true, lambda p, s=lifted: scan.linear(s, p, CONTRAST_EXPONENT)[inner])
+        print(f"{'':28} Gaussian core with Airy tail, fitted: {fast[0]} {fast[1]:.3f}")
+
+
+def crystals() -> None:
+    """Print residuals and growth of crystals of several thicknesses."""
+    titanate = PEROVSKITES["SrTiO3"]
+    _series(
+        "SrTiO3 [001]", tilted_cell(titanate), titanate.constant, layer=titanate.constant, count=20, each=2
+    )
+    gold = crystal_of("Au")
+    period = float(gold.cell[0, 0])
+    _series("Au [001]", gold, period, layer=period, count=8, each=1)
+
+
+def _series(name: str, crystal: Crystal, period: float, *, layer: float, count: int, each: int) -> None:
+    side, half = 4 * period, layer / 2
+    whole = slab(crystal, (side, side), thickness=count * layer - 1e-4, margin=0.0)
+    lifted = Structure(whole.xyz + np.array([0.0, 0.0, half / 2]), whole.number)  # off the slices' faces
+    scan = Scan((period, period), (_SCAN, _SCAN), period / _SCAN)
+    dark, bright = multislice(
+        lifted, (side, side, count * layer), THICK, scan, slices=half, planes=2 * each, phonons=_PHONONS
+    )
+    flat = slab(crystal, (side, side), thickness=layer - 1e-4, margin=0.5)
+    heights = np.arange(1, len(dark)) * each
+    for kind, images, exponent in (("HAADF", dark, CONTRAST_EXPONENT), ("ABF", bright, ABF_EXPONENT)):
+        signal = np.abs(images.mean(axis=(1, 2)) - images[0].mean())[1:]
+        growth = np.polyfit(np.log(heights), np.log(signal), 1)[0]
+        each_atom = signal / heights / max(signal / heights)
+        share = " ".join(f"{n}: {one:.2f}" for n, one in zip(heights, each_atom, strict=True))
+        print(f"{name}, {kind}: signal grows as n**{growth:.2f}; per atom, the most as 1: {share}")
+        for step in sorted({1, 2, 3, 5, 8, len(dark) - 1}):
+            high, true = step * each, _periodic_blur(images[step], scan.step)
+            sharp = residual(true, scan.linear(flat, THICK.optics, exponent))
+            broad = THICK.optics.broadened(high * layer)
+            _report(f"  {high} high", true, lambda e, p=broad: scan.linear(flat, p, e), exponent)
+            print(f"{'':28} {sharp:.3f} without broadening")
+
+
+def _report(name: str, true: Floats, model: Callable[[float], Floats], exponent: float) -> None:
+    best, left = best_exponent(true, model)
+    print(
+        f"{name:28} residual {residual(true, model(exponent)):.3f} at Z**{exponent}, {left:.3f} at {best:.2f}"
+    )
+
+
+def _fast_probe(true: Floats, model: Callable[[Probe], Floats]) -> tuple[Probe, float]:
+    def probe(values: Floats) -> Probe:
+        return Probe(abs(float(values[0])), float(np.clip(values[1], 0, 1)), abs(float(values[2])))
+
+    found = minimize(
+        lambda v: residual(true, model(probe(v))), [0.045, 0.15, 0.09],
+        method="Nelder-Mead", options={"maxiter": 150},
+    )  # fmt: skip
+    return probe(np.round(found.x, 3)), float(found.fun)
+
+
+def _periodic_blur(image: Floats, step: float) -> Floats:
+    frequency = np.fft.fftfreq(len(image), step)
+    blur = np.exp(-2 * (np.pi * _SOURCE) ** 2 * (frequency[:, None] ** 2 + frequency[None, :] ** 2))
+    return np.asarray(np.fft.ifft2(np.fft.fft2(image) * blur).real)
+
+
+def main() -> None:
+    """Print all tables."""
+    abtem.config.set({"device": "cpu", "diagnostics.progress_bar": False})
+    dask.config.set(scheduler="synchronous")
+    print(f"abTEM {abtem.__version__}, ASE {ase.__version__}, numpy {np.__version__}")
+    for part in (atoms, layers, crystals):
+        began = time.process_time()
+        part()
+        print(f"({time.process_time() - began:.0f} CPU-s)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
