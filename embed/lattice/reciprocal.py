@@ -101,31 +101,30 @@ def image_lattice(image: Floats, window: Floats | None = None) -> ImageLattice |
         Weight of each pixel ``(y, x)``, 0 to 1; falls off smoothly. The Hann window unless given.
     """
     field = Field.of(image, window)
-    start = field.spots(_SPOTS)
-    strength = field.strength(start) if len(start) else np.zeros(1)
-    if strength.max() < math.log(field.samples) + _BETWEEN:  # noise: nothing stands out
-        return None
+    start, strength = field.spots(_SPOTS)
     start = start[strength >= _LEAST_STRENGTH]
     if len(start) < 2:
         return None
     spots = refine(field, start)
-    resolution = 1 / math.sqrt(field.samples / (math.pi * FINEST**2 / 2))  # [1/pixel] of one sample
-    guesses = _guesses(spots, resolution=resolution)
+    outstanding = spots.strength - field.rivals(spots.g)
+    if outstanding.max() < _BETWEEN:  # noise
+        return None
+    guesses = _guesses(spots, resolution=field.resolution)
     if not len(guesses):
         return None
-    seen = spots.strength >= min(_USED, float(np.sort(spots.strength)[-2]))
+    seen = outstanding >= min(_BETWEEN, float(np.sort(outstanding)[-2]))
     reach = min(1.05 * float(np.hypot(*spots.g[seen].T).max()), FINEST)
-    rough = [_each(field.strength(nodes(g, reach) @ g) - math.log(_TRIED)).sum() for g in guesses]
+    rough = [_rough(field, guess, reach) for guess in guesses]
     fits = []
     for index in np.argsort(np.negative(rough), kind="stable")[:_FITTED]:
-        fit = _fit(spots, guesses[index], resolution=resolution)
+        fit = _fit(spots, guesses[index], resolution=field.resolution)
         indices = np.empty((0, 2), np.int64) if fit is None else nodes(fit.reciprocal, reach)
         if fit is not None and np.linalg.matrix_rank(indices) == 2:
             fits.append((_weighed(field, fit.reciprocal, indices), fit.reciprocal))
     if not fits:
         return None
     (_, evidence), reciprocal = max(fits, key=lambda one: one[0][0])
-    return _polished(field, reciprocal, evidence, reach=reach, resolution=resolution)
+    return _polished(field, reciprocal, evidence, reach=reach)
 
 
 def _guesses(spots: Spots, *, resolution: float) -> Floats:
@@ -179,6 +178,14 @@ def nodes(reciprocal: Floats, reach: float) -> Ints:
     return np.asarray(indices[np.hypot(*(indices @ reciprocal).T) <= reach])
 
 
+def _rough(field: Field, reciprocal: Floats, reach: float) -> float:
+    """Return what a guess is worth: as `_weighed`, its nodes being where it says or one sample beside."""
+    g = nodes(reciprocal, reach) @ reciprocal
+    if not len(g):
+        return -math.inf
+    return _up_to_a_reach(_each(field.strength(g) - math.log(_TRIED)), np.hypot(*g.T))[0]
+
+
 def _each(strength: Floats) -> Floats:
     """Return the log-likelihood ratio of nodes against noise, given the power at each ``(n,)``."""
     spot = np.maximum(strength, 0.0) * _TYPICAL / (1 + _TYPICAL) - math.log(1 + _TYPICAL)
@@ -213,15 +220,13 @@ def _fit(spots: Spots, reciprocal: Floats, *, resolution: float) -> _Fit | None:
     return _Fit(reciprocal, covariance, misfit, used, indices)
 
 
-def _polished(
-    field: Field, reciprocal: Floats, evidence: float, *, reach: float, resolution: float
-) -> ImageLattice | None:
+def _polished(field: Field, reciprocal: Floats, evidence: float, *, reach: float) -> ImageLattice | None:
     """Return the lattice fitted to all spots at its nodes, weak ones included."""
     indices = nodes(reciprocal, reach)
     strength = field.strength(indices @ reciprocal)
     indices = indices[np.argsort(-strength, kind="stable")[:_POLISHED]]
     spots = refine(field, indices @ reciprocal)
-    fit = _fit(spots, reciprocal, resolution=resolution)
+    fit = _fit(spots, reciprocal, resolution=field.resolution)
     if fit is None:
         return None
     basis = Basis(fit.reciprocal, fit.covariance * max(fit.misfit, 1.0)).reciprocal().reduced()
@@ -232,13 +237,26 @@ def _polished(
 
 def _weighed(field: Field, reciprocal: Floats, indices: Ints) -> tuple[float, float]:
     """Return what a lattice is worth, with less for a large cell, and the evidence of `ImageLattice`."""
-    each = _each(strength_at(field, indices @ reciprocal))
-    total = float(each.sum())
+    g = indices @ reciprocal
+    each, within = _each(strength_at(field, g)), np.hypot(*g.T)
+    total, count = _up_to_a_reach(each, within)
     rows = indices // np.gcd(*indices.T)[:, None]
-    _, row = np.unique(rows, axis=0, return_inverse=True)
-    one_way = float(np.bincount(row.ravel(), each).max())
-    choice = math.log(field.samples) + _BETWEEN
-    return total - _LARGE_CELL * math.log(len(indices) / 2), total - choice - max(one_way, choice)
+    row = np.unique(rows, axis=0, return_inverse=True)[1].ravel()
+    one_way = float(np.bincount(row, np.maximum(each, 0.0)).max())
+    choice = np.sort(field.rivals(Basis(reciprocal).reduced().vectors)) + _BETWEEN
+    against = float(choice[1]) + max(one_way, float(choice[0]))
+    return total - _LARGE_CELL * math.log(max(count, 2) / 2), total - against
+
+
+def _up_to_a_reach(each: Floats, within: Floats) -> tuple[float, int]:
+    """Return the greatest sum of nodes ``(n,)`` up to some frequency, and their number.
+
+    Every probe ends the spots somewhere; beyond, silence says nothing against a lattice.
+    """
+    order = np.argsort(within, kind="stable")
+    sums = np.cumsum(each[order])
+    last = int(np.argmax(sums))
+    return float(sums[last]), last + 1
 
 
 def _second(spots: Spots, indices: Ints, near: npt.NDArray[np.bool_]) -> float:

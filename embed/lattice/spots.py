@@ -38,15 +38,15 @@ class Field:
         Of each sample ``(y, x // 2 + 1)`` over what noise would have there: 1 on average without a lattice.
     floor
         Variance density of the noise, ``(y, x // 2 + 1)``.
-    samples
-        Number of independent frequencies that could have held a spot.
+    resolution
+        Side of one sample of the transform [1/pixel]: one over that of a square with the window's weight.
     """
 
     pixels: Floats
     window: Floats
     power: Floats
     floor: Floats
-    samples: float
+    resolution: float
 
     @classmethod
     def of(cls, image: Floats, window: Floats | None = None) -> Field:
@@ -62,19 +62,26 @@ class Field:
         extent = _extent(seen)
         planes = np.hypot(fft.fftfreq(height)[:, None] * extent[0], fft.rfftfreq(width) * extent[1])
         power = np.where((planes < FEWEST_PLANES) | (frequency > FINEST), 0.0, raw / floor)
-        # half of the disc, in units of the window's own resolution
-        samples = math.pi * FINEST**2 / 2 * float(seen.sum()) ** 2 / weight
-        return cls(pixels, seen, power, floor, samples)
+        return cls(pixels, seen, power, floor, math.sqrt(weight) / float(seen.sum()))
 
-    def spots(self, most: int) -> Floats:
-        """Return the strongest local maxima ``(n, 2)`` as x, y [1/pixel], the best first."""
+    def rivals(self, g: Floats) -> Floats:
+        """Return the log of the number of samples no farther from the origin than frequencies ``(..., 2)``.
+
+        So many could hold noise that passes for a spot there: near the origin a spot stands out sooner.
+        """
+        samples = math.pi / 2 * np.square(g).sum(axis=-1) / self.resolution**2
+        return np.asarray(np.log(np.maximum(samples, 1.0)))
+
+    def spots(self, most: int) -> tuple[Floats, Floats]:
+        """Return the maxima that stand out most ``(n, 2)`` as x, y [1/pixel], and their power ``(n,)``."""
         highest = ndimage.maximum_filter(self.power, size=3, mode="wrap")
         ky, kx = np.nonzero((self.power == highest) & (self.power > 0))
         once = (kx > 0) | (ky <= len(self.power) // 2)  # the first column holds every spot twice
         ky, kx = ky[once], kx[once]
-        order = np.argsort(-self.power[ky, kx], kind="stable")[:most]
-        y = fft.fftfreq(len(self.power))[ky[order]]
-        return np.column_stack((kx[order] / self.pixels.shape[1], y))
+        y = fft.fftfreq(len(self.power))[ky]
+        g, power = np.column_stack((kx / self.pixels.shape[1], y)), self.power[ky, kx]
+        order = np.argsort(self.rivals(g) - power, kind="stable")[:most]
+        return g[order], power[order]
 
     def strength(self, g: Floats) -> Floats:
         """Return the power at frequencies ``(..., 2)``: the best of the samples around each."""
