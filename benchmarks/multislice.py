@@ -1,4 +1,4 @@
-"""The simulator's linear images against multislice: ``python benchmarks/multislice.py`` (some 5 minutes).
+"""The simulator's linear images against multislice: ``python benchmarks/multislice.py`` (some 10 minutes).
 
 Needs abTEM (GPL-3.0), which is no dependency of micdb: install it beside micdb in an environment of its own.
 Both images are blurred by the same source. The linear one is scaled and shifted to fit best; what is left is
@@ -41,7 +41,6 @@ _SOURCE = 0.03  # [nm] standard deviation
 _STEP = 0.03  # [nm] of the scan, under the Nyquist limit of every probe here
 _BORDER = 5  # [pixel] cut off after the blur of an image that is not periodic
 _THERMAL = 0.0085  # [nm] along each axis, as in these crystals at room temperature
-_PHONONS = 3
 _SCAN = 12  # points along a period
 
 
@@ -168,23 +167,22 @@ def layers() -> None:
 def crystals() -> None:
     """Print residuals and growth of crystals of several thicknesses."""
     titanate = PEROVSKITES["SrTiO3"]
-    _series(
-        "SrTiO3 [001]", tilted_cell(titanate), titanate.constant, layer=titanate.constant, count=20, each=2
-    )
+    _series("SrTiO3 [001]", tilted_cell(titanate), titanate.constant, count=20, each=2, phonons=3)
     gold = crystal_of("Au")
     period = float(gold.cell[0, 0])
-    _series("Au [001]", gold, period, layer=period, count=8, each=1)
+    _series("Au [001]", gold, period, count=8, each=1, phonons=3)
+    _series("Au [001], 16 phonons", gold, period, count=2, each=1, phonons=16)
 
 
-def _series(name: str, crystal: Crystal, period: float, *, layer: float, count: int, each: int) -> None:
-    side, half = 4 * period, layer / 2
-    whole = slab(crystal, (side, side), thickness=count * layer - 1e-4, margin=0.0)
+def _series(name: str, crystal: Crystal, period: float, *, count: int, each: int, phonons: int) -> None:
+    side, half = 4 * period, period / 2
+    whole = slab(crystal, (side, side), thickness=count * period - 1e-4, margin=0.0)
     lifted = Structure(whole.xyz + np.array([0.0, 0.0, half / 2]), whole.number)  # off the slices' faces
     scan = Scan((period, period), (_SCAN, _SCAN), period / _SCAN)
     dark, bright = multislice(
-        lifted, (side, side, count * layer), THICK, scan, slices=half, planes=2 * each, phonons=_PHONONS
+        lifted, (side, side, count * period), THICK, scan, slices=half, planes=2 * each, phonons=phonons
     )
-    flat = slab(crystal, (side, side), thickness=layer - 1e-4, margin=0.5)
+    flat = slab(crystal, (side, side), thickness=period - 1e-4, margin=0.5)
     heights = np.arange(1, len(dark)) * each
     for kind, images, exponent in (("HAADF", dark, CONTRAST_EXPONENT), ("ABF", bright, ABF_EXPONENT)):
         signal = np.abs(images.mean(axis=(1, 2)) - images[0].mean())[1:]
@@ -192,10 +190,10 @@ def _series(name: str, crystal: Crystal, period: float, *, layer: float, count: 
         each_atom = signal / heights / max(signal / heights)
         share = " ".join(f"{n}: {one:.2f}" for n, one in zip(heights, each_atom, strict=True))
         print(f"{name}, {kind}: signal grows as n**{growth:.2f}; per atom, the most as 1: {share}")
-        for step in sorted({1, 2, 3, 5, 8, len(dark) - 1}):
+        for step in sorted({1, 2, 3, 5, 8, len(dark) - 1} & set(range(len(dark)))):
             high, true = step * each, _periodic_blur(images[step], scan.step)
             sharp = residual(true, scan.linear(flat, THICK.optics, exponent))
-            broad = THICK.optics.broadened(high * layer)
+            broad = THICK.optics.broadened(high * period)
             _report(f"  {high} high", true, lambda e, p=broad: scan.linear(flat, p, e), exponent)
             print(f"{'':28} {sharp:.3f} without broadening")
 
