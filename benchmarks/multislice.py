@@ -121,6 +121,27 @@ def best_exponent(true: Floats, model: Callable[[float], Floats]) -> tuple[float
     return float(found.x[0]), float(found.fun)
 
 
+def probes() -> None:
+    """Print how far aberrated probes are from abTEM's, whose symbols are in angstrom and radian."""
+    side, points = 2.56, 256
+    lenses = {
+        "perfect": (Optics(80.0, 31.0, source=0.0), {}),
+        "defocus 6 nm": (Optics(80.0, 31.0, source=0.0, defocus=6.0), {"C10": -60.0}),
+        "C5 5 mm": (Optics(80.0, 31.0, source=0.0, c5=5.0), {"C50": 5e7}),
+        "defocus 4 nm, C3 5 um, astigmatism 3 nm at -50 degrees": (
+            Optics(80.0, 31.0, source=0.0, defocus=4.0, c3=5.0, astigmatism=3.0, astigmatism_angle=-50.0),
+            {"C10": -40.0, "C30": 5e4, "C12": 30.0, "phi12": np.radians(-50.0)},
+        ),
+    }
+    for name, (optics, aberrations) in lenses.items():
+        probe = abtem.Probe(
+            energy=80e3, semiangle_cutoff=31.0, extent=side * 10, gpts=points, aberrations=aberrations
+        )
+        true = np.asarray(probe.build((0, 0)).intensity().compute().array).T
+        gap = np.abs(true / true.max() - optics.intensity((points, points), side / points)).max()
+        print(f"probe, {name}: largest difference {gap:.1e} of the peak")
+
+
 def atoms() -> None:
     """Print how the integrated scattering of one atom goes with its number."""
     numbers = np.array([6, 8, 14, 16, 22, 38, 42, 74, 79])
@@ -227,7 +248,7 @@ def main() -> None:
     abtem.config.set({"device": "cpu", "diagnostics.progress_bar": False})
     dask.config.set(scheduler="synchronous")
     print(f"abTEM {abtem.__version__}, ASE {ase.__version__}, numpy {np.__version__}")
-    for part in (atoms, layers, crystals):
+    for part in (probes, atoms, layers, crystals):
         began = time.process_time()
         part()
         print(f"({time.process_time() - began:.0f} CPU-s)")
