@@ -67,7 +67,7 @@ def test_an_interstitial_is_on_no_site():
     assert (fit.site[:-1] == 0).all()
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(SMALL, SMALL, SMALL, st.floats(-0.05, 0.05))
 def test_strain_of_an_affinely_strained_lattice_is_exact(exx, eyy, exy, turn):
     xy, _, truth = points(sites=HONEYCOMB)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from micdb.embed.lattice.basis import Basis
@@ -13,6 +15,7 @@ from micdb.embed.simulate.plane_lattices import blobs, lattice_points, random_ce
 from micdb.errors import UsageError
 
 SHAPE = (128, 128)
+NOISE = np.random.default_rng(5).normal(size=SHAPE)
 
 
 def picture(kind, *, seed=0, snr=2.0, shape=SHAPE, sites=((0.0, 0.0),), **defects):
@@ -104,3 +107,17 @@ def test_what_has_no_lattice_has_none(kind):
 def test_an_unknown_type_is_refused():
     with pytest.raises(UsageError, match="'cubic' is no Bravais type of the plane"):
         random_cell("cubic", seed=0)
+
+
+@settings(deadline=None, max_examples=12)
+@given(st.sampled_from(TYPES), st.floats(0.7, 1.4), st.floats(0, np.pi))
+def test_lengths_go_with_the_scale_and_directions_with_the_rotation(kind, scale, turn):
+    vectors = random_cell(kind, seed=7, spacing=(11.0, 11.0))
+    rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    moved = scale * vectors @ rotation
+    xy, _ = lattice_points(moved, SHAPE, seed=0)
+    found = image_lattice(blobs(xy, SHAPE, sigma=2.2 * scale) + 0.01 * NOISE)
+    assert found.basis.lengths == pytest.approx(
+        np.multiply(scale, Basis(vectors).reduced().lengths), rel=0.005
+    )
+    assert best(found.types()) == kind
