@@ -24,14 +24,14 @@ Floats = npt.NDArray[np.float64]
 _Plant = Callable[[Network, int, np.random.Generator], None]
 
 _CARBON, _SILICON = 6, 14
-_BOND = 0.142  # [nm]
-_REACH = 1.0  # [nm] strain farther from a defect is under 0.2 %
-_ADATOM_HEIGHT = (
-    0.187  # [nm] carbon over a bond's middle (Lehtinen et al., Phys. Rev. Lett. 91, 017202, 2003)
+_REACH = (
+    1.2  # [nm] atoms that close to a defect relax; bonds are then right to 0.5 %, of a divacancy to 0.8 %
 )
-_SILICON_HEIGHT = (
-    0.209  # [nm] silicon over a bond's middle (Akturk et al., Appl. Phys. Lett. 96, 123112, 2010)
-)
+_BEYOND = 0.5  # [nm] more than is kept, so that nothing relaxes to a free edge that is none
+_HELD = 0.2  # [nm] the outermost atoms do not move
+# over a bond's middle: carbon (Lehtinen et al., Phys. Rev. Lett. 91, 017202, 2003) and silicon (Akturk et al.,
+# Appl. Phys. Lett. 96, 123112, 2010)
+_ADATOM_HEIGHT, _SILICON_HEIGHT = 0.187, 0.209  # [nm]
 
 # Silicon clusters: the shape of the hole, and which of its atoms each silicon stands for.
 _CLUSTERS: dict[str, tuple[str, tuple[tuple[int, ...], ...]]] = {
@@ -80,17 +80,19 @@ def graphene(
     """
     check_names("graphene", defects, DEFECTS)
     rng = np.random.default_rng((seed, 6))
+    wide = margin + _BEYOND
     if grain_count > 1:
-        net = grains(field, seed=seed, count=grain_count, rotation=rotation, margin=margin)
+        net = grains(field, seed=seed, count=grain_count, rotation=rotation, margin=wide)
     else:
-        xy = crystal("graphene", field, seed=seed, rotation=rotation, margin=margin).xy
+        xy = crystal("graphene", field, seed=seed, rotation=rotation, margin=wide).xy
         sheet = Structure(np.column_stack((xy, np.zeros(len(xy)))), np.full(len(xy), _CARBON))
         net = Network(sheet.xyz, sheet.number, sheet.bonds())
     for name, plant in DEFECTS.items():  # those that take the most first
         for _ in range(defects.get(name, 0)):
             site = _site(net, name, rng, field=field, separation=separation)
             plant(net, site, rng)
-    return net.relaxed(reach=_REACH)
+    relaxed = net.relaxed(reach=_REACH, field=field, margin=wide - _HELD)
+    return relaxed.inside(field, margin=margin)
 
 
 def _site(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from micdb.embed.simulate.keating import relax
+from micdb.embed.simulate.lattices import inside_field
 from micdb.embed.simulate.planting import distance_to
 from micdb.embed.simulate.structure import Planted, Structure, renumbered
 
@@ -76,13 +77,15 @@ class Network:
         """Write down a defect."""
         self.planted.append(Planted(kind, (float(xy[0]), float(xy[1])), tuple(sorted(atoms))))
 
-    def relaxed(self, *, reach: float) -> Structure:
+    def relaxed(self, *, reach: float, field: tuple[float, float], margin: float) -> Structure:
         """Return the structure, relaxed within a distance of what was planted.
 
         Parameters
         ----------
         reach
             Atoms that close to a defect or to one of its atoms may move [nm].
+        field, margin
+            Atoms farther than the margin [nm] outside the field ``(y, x)`` [nm] stay where they are.
         """
         index = np.cumsum(self.alive) - 1
         index[~np.array(self.alive, dtype=bool)] = -1
@@ -94,5 +97,5 @@ class Network:
         ).reshape(-1, 2)
         defects = renumbered(self.planted, index)
         bonded = np.bincount(bonds.ravel(), minlength=len(number)) > 0
-        free = bonded & (distance_to(defects, xyz) < reach)
+        free = bonded & (distance_to(defects, xyz) < reach) & inside_field(xyz[:, :2], field, border=-margin)
         return Structure(relax(xyz, number, bonds, free=free), number, defects)
