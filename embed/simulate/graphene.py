@@ -24,13 +24,11 @@ Floats = npt.NDArray[np.float64]
 _Plant = Callable[[Network, int, np.random.Generator], None]
 
 _CARBON, _SILICON = 6, 14
-_REACH = (
-    1.2  # [nm] atoms that close to a defect relax; bonds are then right to 0.5 %, of a divacancy to 0.8 %
-)
+_REACH = 1.2  # [nm] atoms so near a defect relax: bonds are right to 0.4 %, those of a divacancy to 0.9 %
 _BEYOND = 0.5  # [nm] more than is kept, so that nothing relaxes to a free edge that is none
 _HELD = 0.2  # [nm] the outermost atoms do not move
-# over a bond's middle: carbon (Lehtinen et al., Phys. Rev. Lett. 91, 017202, 2003) and silicon (Akturk et al.,
-# Appl. Phys. Lett. 96, 123112, 2010)
+# Over a bond's middle: carbon (Lehtinen et al., Phys. Rev. Lett. 91, 017202, 2003) and silicon (Akturk et
+# al., Appl. Phys. Lett. 96, 123112, 2010).
 _ADATOM_HEIGHT, _SILICON_HEIGHT = 0.187, 0.209  # [nm]
 
 # Silicon clusters: the shape of the hole, and which of its atoms each silicon stands for.
