@@ -13,7 +13,14 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from micdb.embed.lattice.bravais import TYPES
-from micdb.embed.simulate.plane_lattices import blobs, lattice_points, random_cell, with_noise
+from micdb.embed.simulate.plane_lattices import (
+    blobs,
+    distorted,
+    even_cell,
+    lattice_points,
+    random_cell,
+    with_noise,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,6 +52,14 @@ def typed(kind: str, tier: str, *, snr: float, seed: int) -> Floats:
     return _grainy(
         blobs(xy, (SIDE, SIDE), sigma=near * rng.uniform(*_PROBE[tier]), height=height), tier, snr, rng
     )
+
+
+def close(kind: str, *, seed: int) -> Floats:
+    """Return an image at SNR 1 of a lattice that may be next to a more special one, distorted by 1 %."""
+    number = 1000 * CLASSES.index(kind) + seed
+    vectors = distorted(even_cell(kind, seed=number), 0.01, seed=number)
+    xy, _ = lattice_points(vectors, (SIDE, SIDE), seed=seed, jitter=0.03, vacancies=0.05)
+    return with_noise(blobs(xy, (SIDE, SIDE), sigma=2.0), snr=1.0, seed=seed)
 
 
 def _disorder(tier: str, spacing: tuple[float, float], rng: np.random.Generator) -> Floats:

@@ -20,6 +20,7 @@ Complexes = npt.NDArray[np.complex128]
 FEWEST_PLANES = 4.0  # across the window: wider waves are background
 FINEST = 0.45  # [1/pixel] nearer to Nyquist a spot and its alias overlap
 _LEAKAGE = 1e-7  # of the strongest waves' power: what the window's side lobes leave along the axes
+_STREAK = 2.0  # [ring's level] which the lower quartile of a column of noise does not reach
 _STEPS = 3  # of Newton; the second already moves by less than 1e-3 samples
 _FARTHEST = 1.0  # [sample of the transform] a spot that walks farther is another one
 
@@ -99,7 +100,7 @@ class Field:
 
 
 def _floor(power: Floats, frequency: Floats) -> Floats:
-    """Return the noise's power, the same in every direction: spots do not move the median of their ring."""
+    """Return the noise's power: the level of its ring, whose median spots do not move, or of its column."""
     rings = frequency * min(power.shape[0], 2 * power.shape[1])
     number = rings.astype(np.int64)
     present = np.arange(number.max() + 1)
@@ -107,7 +108,10 @@ def _floor(power: Floats, frequency: Floats) -> Floats:
     level = np.log(np.maximum(ndimage.median(power, labels=number, index=present), 1e-300) / math.log(2))
     centre = ndimage.mean(rings, labels=number, index=present)
     floor = np.exp(np.interp(rings, centre, level))  # smooth noise falls steeply within a ring
-    return np.asarray(np.maximum(floor, _LEAKAGE * floor.max()))
+    floor = np.maximum(floor, _LEAKAGE * floor.max())
+    # scan lines that are displaced at random smear every spot out over its column
+    column = np.percentile(power / floor, 25, axis=0) / math.log(4 / 3)
+    return np.asarray(floor * np.where(column > _STREAK, column, 1.0))
 
 
 @dataclass(frozen=True, slots=True)

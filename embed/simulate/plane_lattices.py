@@ -51,6 +51,50 @@ def random_cell(kind: str, *, seed: int, spacing: tuple[float, float] = (8.0, 16
     return np.asarray(vectors @ rotation)
 
 
+def even_cell(kind: str, *, seed: int, spacing: float = 10.0, longest: float = 2.0) -> Floats:
+    """Return a cell ``(2, 2)`` [pixel] of a shape drawn evenly from its type, close to special ones or not.
+
+    Evenly in the Selling parameters over their sum, as `micdb.embed.lattice.bravais` expects them.
+
+    Parameters
+    ----------
+    kind
+        One of `micdb.embed.lattice.bravais.TYPES`.
+    seed
+        Of shape and direction.
+    spacing
+        Length of the shorter vector [pixel].
+    longest
+        Greatest ratio of the two lengths.
+    """
+    rng = np.random.default_rng(seed)
+    thin, hexagonal, square = np.zeros(2), np.array([1 / 3, 1 / 3]), np.array([0.0, 0.5])
+    while True:
+        u, v = np.sort(rng.random(2))
+        other = square if rng.random() < 0.5 else thin
+        p, q = {
+            "oblique": u * hexagonal + (v - u) * square,
+            "rectangular": u * square,
+            "centred rectangular": hexagonal + u * (other - hexagonal),
+            "square": square,
+            "hexagonal": hexagonal,
+        }[kind]
+        aa, bb, ab = p + q, 1 - q, -p  # a.a, b.b and a.b, the parameters' sum being 1
+        if aa > 0 and bb <= longest**2 * aa:
+            break
+    vectors = np.array([[math.sqrt(aa), 0.0], [ab / math.sqrt(aa), math.sqrt(bb - ab**2 / aa)]])
+    turn = rng.uniform(0, 2 * math.pi)
+    rotation = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+    return np.asarray(vectors @ rotation * spacing / math.sqrt(aa))
+
+
+def distorted(vectors: Floats, distortion: float, *, seed: int) -> Floats:
+    """Return vectors ``(2, 2)`` under a random affine distortion, `distortion` its standard deviation."""
+    xx, yy, xy = np.random.default_rng(seed).normal(0.0, distortion, 3)
+    xy /= math.sqrt(2)  # then every direction is stretched by as much
+    return np.asarray(vectors @ (np.eye(2) + np.array([[xx, xy], [xy, yy]])))
+
+
 def lattice_points(
     vectors: Floats,
     shape: tuple[int, int],

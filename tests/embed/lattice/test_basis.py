@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from micdb.embed.lattice.basis import Basis
 from micdb.embed.lattice.bravais import TYPES, probabilities
+from micdb.embed.simulate.plane_lattices import distorted, even_cell
 from micdb.errors import UsageError
 
 SHAPES = {
@@ -109,3 +110,19 @@ def test_parallel_vectors_are_refused(vectors):
 def test_a_distortion_that_is_none_is_refused(distortion):
     with pytest.raises(UsageError, match="expected a strain between 0 and 1"):
         probabilities(basis(1, 90), distortion=distortion)
+
+
+def test_probabilities_are_as_often_right_as_they_say():
+    sure, right = [], []
+    for number, kind in enumerate(TYPES):
+        for seed in range(150):
+            vectors = even_cell(kind, seed=1000 * number + seed)
+            found = probabilities(Basis(distorted(vectors, 0.02, seed=seed)), distortion=0.02)
+            best = max(found, key=found.__getitem__)
+            sure.append(found[best])
+            right.append(best == kind)
+    sure, right = np.array(sure), np.array(right)
+    assert 0.7 < right.mean() < 0.95  # by design not all can be told apart
+    assert sure.mean() == pytest.approx(right.mean(), abs=0.03)
+    doubtful = sure < 0.8
+    assert sure[doubtful].mean() == pytest.approx(right[doubtful].mean(), abs=0.08)
