@@ -46,6 +46,13 @@ def test_the_readme_runs(folder):
     assert run.returncode == 0, run.stderr
 
 
+def test_the_page_of_atoms_runs(tmp_path):
+    (page,) = blocks("python", (ROOT / "docs" / "atoms.md").read_text())
+    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"sheet +\d+ +2$", run.stdout, re.MULTILINE), run.stdout
+
+
 def test_the_map_in_the_readme_is_a_map(tmp_path):
     (text,) = blocks("toml")
     path = tmp_path / "map.toml"

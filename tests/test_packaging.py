@@ -57,6 +57,12 @@ def installed(tmp_path_factory):
     return target
 
 
+def test_a_wheel_holds_the_weights_and_their_cards(installed):
+    shipped = {path.name for path in (ROOT / "embed" / "weights").iterdir()}
+    assert shipped
+    assert {path.name for path in (installed / "micdb" / "embed" / "weights").iterdir()} == shipped
+
+
 def test_a_wheel_beside_folders_of_the_same_names(installed, tmp_path):
     for name in (*FOLDERS, "tests"):
         (tmp_path / name).mkdir()

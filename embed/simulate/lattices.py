@@ -1,7 +1,8 @@
 """Columns of atoms seen along a zone axis: graphene, disulphides, metals; vacancies planted, positions exact.
 
 Lattice constants: graphene 0.246 nm (Castro Neto et al., Rev. Mod. Phys. 81, 109, 2009); MoS2 0.316 nm and
-WS2 0.315 nm (Schutte et al., J. Solid State Chem. 70, 207, 1987); Au 0.408 nm, Ag 0.409 nm (Pearson).
+WS2 0.315 nm (Schutte et al., J. Solid State Chem. 70, 207, 1987); Au 0.408 nm, Ag 0.409 nm (Pearson);
+SrTiO3 0.3905 nm (Okazaki & Kawaminami, Mater. Res. Bull. 8, 545, 1973).
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ CELLS: dict[str, Cell] = {
     "WS2": _hexagonal(0.315, (_THIRD, _THIRD, 74, 1), (_TWO_THIRDS, _TWO_THIRDS, 16, 2)),
     # fcc along [001]: a square net of half the face diagonal; along [111]: the close-packed layer
     "Au[001]": Cell((0.2884, 0.0), (0.0, 0.2884), ((0.0, 0.0, 79, 1),)),
+    # strontium, and titanium with oxygen; columns of oxygen alone are not seen in dark field
+    "SrTiO3[001]": Cell((0.3905, 0.0), (0.0, 0.3905), ((0.0, 0.0, 38, 1), (0.5, 0.5, 22, 1))),
     "Ag[111]": _hexagonal(0.2889, (0.0, 0.0, 47, 1)),
 }
 

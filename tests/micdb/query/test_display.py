@@ -95,7 +95,8 @@ def test_long_text_and_line_breaks_are_cut():
 def test_a_slow_query_is_shown_by_its_columns(show, monkeypatch):
     monkeypatch.setattr(display, "BUDGET", 0.05)
     frame, shown_already, given_up = Frame(table(["a"])), Event(), []
-    frame.preview = lambda *_, **__: given_up.append(not shown_already.wait(60))  # a query that takes for ever
+    # a query that takes for ever
+    frame.preview = lambda *_, **__: given_up.append(not shown_already.wait(60))
     shown = show(frame)
     shown_already.set()
     assert given_up in ([], [False])

@@ -1,0 +1,167 @@
+"""`column-heights`: how many atoms stand in each column of a dark-field image.
+
+Columns are found as by `stem-atoms`; all intensities are solved for together; their steps tell how much one
+atom scatters. Where the steps do not tell, the probabilities are low, and say so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from micdb.embed import graph
+from micdb.embed.atoms.find import find
+from micdb.embed.atoms.frame import COARSEST_PIXEL, arrow_table, in_nm, pitch_of, prepared, unfit
+from micdb.embed.atoms.heat_map import NM_PER_PIXEL
+from micdb.embed.atoms.heights import Heights, count
+from micdb.embed.atoms.scattering import Scattering, scattering
+from micdb.embed.nets import weights
+from micdb.errors import UsageError
+from micdb.populate.extractor import Card, Extraction, Extractor
+from micdb.populate.facts import HEIGHTS
+from micdb.records import Picture, Refusal
+
+Floats = npt.NDArray[np.float64]
+
+_CARD = weights.card("stem-atoms")
+_FEWEST = 12  # columns: fewer show no steps
+_BOND = 1.35  # [median neighbour distance] as for bonds
+_BEAM = 0.33  # [nm] between atoms along the beam: 0.25 to 0.41 for low-index axes of metals
+_RIM = 0.3  # [nm] from the edges: a particle that is farther shows all of its outline
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Columns of one frame: positions ``(n, 2)`` [pixel], intensities, heights."""
+
+    xy: Floats
+    scattering: Scattering
+    heights: Heights
+
+
+class ColumnHeights(Extractor):
+    """Atoms of each column by integrated intensity, for crystals of one element.
+
+    Parameters
+    ----------
+    one_atom
+        Integrated intensity of one atom, in the image's unit times square pixels, where it is known from a
+        calibration; None to find it from the steps between columns.
+    least_probability
+        Of a column.
+    """
+
+    card: ClassVar[Card] = Card(
+        name="column-heights",
+        version="1",
+        summary="Atoms along the beam in each column, with probability, by statistics of intensities",
+        parameters={"one_atom": None, "least_probability": 0.7},
+        licence="BSD-3-Clause",
+        reference=(
+            "Van Aert et al., Nature 470, 374 (2011), Phys. Rev. B 87, 064107 (2013): statistical counting"
+        ),
+        scale=f"resampled to {NM_PER_PIXEL:g} nm/pixel; pixels of {COARSEST_PIXEL:g} nm or finer, or unknown",
+        modalities=("STEM",),
+        weights_hash=_CARD.sha256,
+    )
+    schemas: ClassVar[Mapping[str, pa.Schema]] = {"heights": HEIGHTS}
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        known, least = self.parameters["one_atom"], self.parameters["least_probability"]
+        number = isinstance(known, int | float) and not isinstance(known, bool)
+        if known is not None and not (number and 0 < known < math.inf):
+            raise UsageError(
+                f"column-heights: parameter one_atom is {known!r}; expected a positive intensity"
+            )
+        if not 0 < least < 1:
+            raise UsageError(f"column-heights: least_probability is {least!r}; expected one between 0 and 1")
+
+    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
+        """Yield the heights of each picture, or the reason why there are none."""
+        for picture in pictures:
+            yield self._extract(picture)
+
+    def _extract(self, picture: Picture) -> Extraction | Refusal:
+        reason = unfit(picture)
+        if reason:
+            return Refusal(picture.image, reason)
+        found: dict[int, _Columns] = {}
+        for number, pixels in enumerate(picture.frames):
+            measured = self._measure(pixels, pitch_of(picture))
+            if isinstance(measured, _Columns):
+                found[number] = measured
+            else:
+                reason = reason or measured
+        if not found:
+            return Refusal(picture.image, reason or "the image has no frames")
+        rows = pa.concat_tables([_table(picture, number, columns) for number, columns in found.items()])
+        return Extraction(picture.image, {"heights": rows}, _rollups(list(found.values())))
+
+    def _measure(self, pixels: npt.NDArray[np.floating], pitch: float | None) -> _Columns | str:
+        """Return the columns of one frame with their heights, or why there are none."""
+        ready = prepared(pixels)
+        if isinstance(ready, str):
+            return ready
+        image, corner = ready
+        columns = find(image, pitch, weights.unet("stem-atoms"), self.parameters["least_probability"])
+        if isinstance(columns, str):
+            return columns
+        fit = columns.fit
+        if len(fit.x) < _FEWEST:
+            return f"{len(fit.x)} columns; at least {_FEWEST} are needed to see steps between them"
+        xy = np.column_stack((fit.x, fit.y))
+        width = float(np.average(fit.sigma, weights=fit.height**2 + 1e-300))
+        found = scattering(image, xy, width)
+        near = float(np.median(graph.nearest_distances(xy)))
+        i, j, _ = graph.neighbours(xy, _BOND * near)
+        tallest = _expected(xy, image.shape, columns.nm_per_pixel)
+        heights = count(found.value, found.sd, i, j, step=self.parameters["one_atom"], tallest=tallest)
+        return _Columns(xy + np.array([corner[1], corner[0]]), found, heights)
+
+
+def _expected(xy: Floats, shape: tuple[int, ...], nm_per_pixel: float) -> float | None:
+    """Return the atoms to expect in the tallest column of a particle as thick as it is wide.
+
+    None where columns reach to the edge of the image: a slab has no outline.
+    """
+    room = np.minimum(xy.min(axis=0), np.array([shape[1], shape[0]]) - 1 - xy.max(axis=0)).min()
+    if room * nm_per_pixel < _RIM:
+        return None
+    spread = np.sqrt(np.linalg.eigvalsh(np.cov(xy.T)))  # a uniform disc of diameter d has d / 4
+    return max(float(4 * math.sqrt(math.prod(spread))) * nm_per_pixel / _BEAM, 1.0)
+
+
+def _table(picture: Picture, number: int, columns: _Columns) -> pa.Table:
+    n, (x, y) = len(columns.xy), columns.xy.T
+    values = {
+        "image": np.full(n, picture.image),
+        "frame": np.full(n, number),
+        "idx": np.arange(n),
+        "x_px": x,
+        "y_px": y,
+        "x_nm": in_nm(picture, 1, x),
+        "y_nm": in_nm(picture, 0, y),
+        "scattering": columns.scattering.value,
+        "scattering_sd": columns.scattering.sd,
+        "atoms": columns.heights.atoms,
+        "probability": columns.heights.probability,
+    }
+    return arrow_table(values, HEIGHTS, n)
+
+
+def _rollups(frames: list[_Columns]) -> dict[str, tuple[float | None, str | None]]:
+    """Return per-image numbers: means over frames."""
+    sure = np.concatenate([one.heights.probability for one in frames])
+    return {
+        "n_heights": (float(np.mean([len(one.xy) for one in frames])), None),
+        "n_counted_atoms": (float(np.mean([one.heights.atoms.sum() for one in frames])), None),
+        "scattering_of_one_atom": (float(np.mean([one.heights.step for one in frames])), None),
+        "height_probability": (float(sure.mean()), None),
+    }

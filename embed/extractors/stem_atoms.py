@@ -1,0 +1,143 @@
+"""`stem-atoms`: atom columns of scanning transmission images, found by a network and measured by a fit.
+
+The network sees every image at 0.02 nm per pixel, whatever its microscope wrote; the joint fit then works on
+the pixels of the image itself. Without a pixel size the scale at which the network is surest is taken.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from micdb.embed.atoms.find import Columns, find
+from micdb.embed.atoms.frame import COARSEST_PIXEL, FITTED, Frame, connect, measure, prepared
+from micdb.embed.atoms.heat_map import NM_PER_PIXEL
+from micdb.embed.atoms.species import assign, candidates
+from micdb.embed.graph import nearest_distances
+from micdb.embed.nets import weights
+from micdb.errors import UsageError
+from micdb.populate.extractor import Card, Extraction, Extractor
+from micdb.populate.facts import BONDS
+from micdb.records import Picture, Refusal
+
+_CARD = weights.card("stem-atoms")
+_SPACING_TOLERANCE = 0.08  # calibrations are a few per cent off; a wrong one, or a wrong lattice, is more
+
+_SCHEMA = pa.schema([
+    *FITTED,
+    pa.field("probability", pa.float32(), nullable=False),  # that there is a column
+    pa.field("species", pa.string()),  # of the candidates given; null where none were
+    pa.field("species_probability", pa.float32()),
+])  # fmt: skip
+
+
+class StemAtoms(Extractor):
+    """Atom columns by a U-Net and a joint fit; bonds by distance; species by brightness.
+
+    Atoms of a frame are numbered from the top, row by row. Roll-ups count the mean per measured frame.
+
+    Parameters
+    ----------
+    species
+        What a column may be, ``"C Si"`` or ``"W S2 S"``; empty to leave it open.
+    contrast
+        ``bright`` columns (dark field) or ``dark`` ones (bright field).
+    spacing_nm
+        Distance of nearest columns that the material has [nm]: an image that shows another one is refused,
+        one without a pixel size gets it from there.
+    least_probability
+        Of a column.
+    cutoff_nm
+        Longest bond [nm]; None for 1.35 times the median nearest-neighbour distance.
+    """
+
+    card: ClassVar[Card] = Card(
+        name="stem-atoms",
+        version="1",
+        summary="Atom columns with standard deviations, species, bonds, coordination, by a network and a fit",
+        parameters={
+            "species": "",
+            "contrast": "bright",
+            "spacing_nm": None,
+            "least_probability": 0.7,
+            "cutoff_nm": None,
+        },
+        licence="BSD-3-Clause",
+        reference=(
+            "Ronneberger et al. 2015 (U-Net); Ziatdinov et al., ACS Nano 11, 12742 (2017); "
+            "De Backer et al., Ultramicroscopy 171, 104 (2016): joint fit"
+        ),
+        scale=f"resampled to {NM_PER_PIXEL:g} nm/pixel; pixels of {COARSEST_PIXEL:g} nm or finer, or unknown",
+        modalities=("STEM",),
+        weights_hash=_CARD.sha256,
+        validated=_CARD.measured,
+    )
+    schemas: ClassVar[Mapping[str, pa.Schema]] = {"atoms": _SCHEMA, "bonds": BONDS}
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        given = self.parameters
+        for name in ("spacing_nm", "cutoff_nm"):
+            value = given[name]
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (number and 0 < value < math.inf):
+                raise UsageError(
+                    f"stem-atoms: parameter {name} is {value!r}; expected a length in nm, like 0.142"
+                )
+        if given["contrast"] not in ("bright", "dark"):
+            raise UsageError(f"stem-atoms: contrast is {given['contrast']!r}; expected 'bright' or 'dark'")
+        least = given["least_probability"]
+        if not 0 < least < 1:
+            raise UsageError(f"stem-atoms: least_probability is {least!r}; expected one between 0 and 1")
+        self._candidates = candidates(given["species"])
+
+    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
+        """Yield the atoms and bonds of each picture, or the reason why there are none."""
+        for picture in pictures:
+            yield measure(picture, self._measure, _SCHEMA)
+
+    def _measure(self, pixels: npt.NDArray[np.floating], pitch: float | None) -> Frame | str:
+        """Return the atoms of one frame, or why there are none."""
+        ready = prepared(pixels)
+        if isinstance(ready, str):
+            return ready
+        image, corner = ready
+        upright = image if self.parameters["contrast"] == "bright" else -image
+        columns = find(upright, pitch, weights.unet("stem-atoms"), self.parameters["least_probability"])
+        if isinstance(columns, str):
+            return columns
+        return self._unlike(columns, pitch) or self._frame(columns, image.shape, corner, pitch)
+
+    def _unlike(self, columns: Columns, pitch: float | None) -> str | None:
+        """Return why the columns are not those of the material, by their distance."""
+        wanted = self.parameters["spacing_nm"]
+        if wanted is None or pitch is None or len(columns.fit.x) < 2:
+            return None
+        near = float(np.median(nearest_distances(np.column_stack((columns.fit.x, columns.fit.y))))) * pitch
+        if abs(near / wanted - 1) <= _SPACING_TOLERANCE:
+            return None
+        return (
+            f"by the pixel size of {pitch:.4g} nm its columns are {near:.3g} nm apart; spacing_nm says "
+            f"{wanted:g} nm: correct the pixel size, or look at the columns"
+        )
+
+    def _frame(
+        self, columns: Columns, shape: tuple[int, ...], corner: tuple[int, int], pitch: float | None
+    ) -> Frame:
+        further: dict[str, Any] = {
+            "probability": columns.probability,
+            "species": None,
+            "species_probability": None,
+        }
+        if self._candidates:
+            index, sure = assign(columns.fit.height, columns.fit.height_sd, self._candidates)
+            further["species"] = [self._candidates[one].name for one in index]
+            further["species_probability"] = sure
+        wanted = self.parameters["cutoff_nm"]
+        cutoff = None if wanted is None or pitch is None else wanted / pitch
+        return connect(columns.fit, shape, corner=corner, cutoff=cutoff, further=further)

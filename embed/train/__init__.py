@@ -1,0 +1,1 @@
+"""Recipes that train the shipped weights on simulated truth, and the one loop they share."""

@@ -1,0 +1,42 @@
+"""`micdb train`: weights and their card in a folder, or one line of what is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("torch")
+
+
+def micdb(*arguments, cwd):
+    command = [sys.executable, "-m", "micdb", "train", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def test_a_short_training_leaves_weights_with_a_card(tmp_path):
+    run = micdb("stem-atoms", "--steps", "2", "--seed", "7", "--json", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    card = json.loads(run.stdout)
+    assert card == json.loads((tmp_path / "stem-atoms.json").read_text(encoding="utf-8"))
+    assert card["recipe"]["steps"] == 2
+    assert card["recipe"]["seed"] == 7
+    assert any("F1" in value for value in card["measured"].values())
+    assert (tmp_path / "stem-atoms.safetensors").stat().st_size > 1000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stem-atoms.json", "stem-atoms.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["stem-atom"], "micdb: there is no recipe 'stem-atom'; did you mean stem-atoms?"),
+        (["stem-atoms", "--steps", "0"], "micdb: steps is 0; at least 1 is needed"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, arguments, said):
+    run = micdb(*arguments, cwd=tmp_path)
+    assert run.returncode == 2
+    assert run.stderr.strip() == said
+    assert not list(tmp_path.iterdir())
