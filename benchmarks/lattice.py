@@ -3,7 +3,8 @@
 Parts: ``types``, ``close`` (types next to one another), ``phases``, ``strain``.
 
 T0: scenes like those developed on, other seeds; T1: other spacing, probe, cells, noise, with scan distortion.
-The baselines' settings are the best of a grid on images of seeds that are not scored.
+The baselines' settings are the best of a grid on images of seeds that are not scored. Times are of the
+processor, one thread.
 """
 
 from __future__ import annotations
@@ -79,11 +80,11 @@ def types() -> None:
         sure: list[float] = []
         for snr in _SNR:
             images = [(kind, typed(kind, tier, snr=snr, seed=seed)) for kind in CLASSES for seed in _SEEDS]
-            start = time.perf_counter()
+            start = time.process_time()
             answers = [answered(image) for _, image in images]
-            middle = time.perf_counter()
+            middle = time.process_time()
             rough = [nearest_rule(image, rule) == kind for kind, image in images]
-            spent = np.array([middle - start, time.perf_counter() - middle]) / len(images) * 1e3
+            spent = np.array([middle - start, time.process_time() - middle]) / len(images) * 1e3
             kinds += [kind for kind, _ in images]
             best += [max(answer, key=answer.__getitem__) for answer in answers]
             sure += [max(answer.values()) for answer in answers]
@@ -132,9 +133,9 @@ def phases() -> None:
             key=lambda w: np.mean([overlap(clustered_windows(i, window=w), t) for i, t in tuning]),
         )
         scenes = [mixed(tier, snr=snr, seed=seed) for seed in range(100, 120)]
-        start = time.perf_counter()
+        start = time.process_time()
         ours = [overlap(phase_map(image)[0], truth) for image, truth in scenes]
-        spent = (time.perf_counter() - start) / len(scenes)
+        spent = (time.process_time() - start) / len(scenes)
         floor = [overlap(clustered_windows(image, window=window), truth) for image, truth in scenes]
         say(
             f"{tier} SNR {snr}: IoU {np.mean(ours):.3f}, worst {min(ours):.3f}, "
