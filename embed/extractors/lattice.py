@@ -63,8 +63,8 @@ class Lattice(Extractor):
         scale="any; lattice planes 2.3 pixels apart or more, four of them across a region",
         modalities=("STEM", "TEM", "STM", "AFM"),
         validated={
-            "simulated lattices, SNR 0.3 to 5": "six-way accuracy 0.998, calibration error 0.038; 0.990 and 0.051 "
-            "under scan distortion, other spacings and probes (benchmarks/lattice.py)",
+            "simulated lattices, SNR 0.3 to 5": "six-way accuracy 0.998, calibration error 0.038; 0.990 and "
+            "0.051 under scan distortion, other spacings and probes (benchmarks/lattice.py)",
             "simulated mixed phases, SNR 0.5 to 3": "intersection over union 0.963 to 0.976, worst 0.914",
         },
     )
