@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 WIDTH = 0.045  # [nm] standard deviation of a column where nothing better is known
-PLANES = (0.1, 0.9)  # [nm] distances of the strongest lattice planes of crystals
+PLANES = (0.06, 0.9)  # [nm] distances of the strongest lattice planes of crystals, higher orders included
 _LATTICE = 60.0  # power of the strongest spot over its ring's median; noise reaches 23 in 1e6 samples
 _TYPICAL_PLANES = 0.22  # [nm] graphene 0.21, dichalcogenides 0.27, fcc metals 0.20 to 0.24
 _SCALES = (0.6, 0.77, 1.0, 1.3, 1.7)  # of the typical one: what is tried when the pixel size is unknown

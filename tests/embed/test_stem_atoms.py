@@ -157,7 +157,7 @@ def test_noise_holds_hardly_any_atoms():
         (
             {"pixel_size": (0.0016, 0.0016)},
             r"by the pixel size of 0.0016 nm its lattice planes are 0.02\d* nm apart; "
-            "those of crystals are 0.1 to 0.9 nm: the pixel size is wrong",
+            "those of crystals are 0.06 to 0.9 nm: the pixel size is wrong",
         ),
         ({"modality": "SEM"}, "modality SEM does not resolve atom columns"),
         ({"modality": "diffraction"}, "a diffraction pattern shows no atom columns"),
