@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from micdb.embed.lattice.basis import Basis
 from micdb.embed.lattice.reciprocal import ImageLattice, image_lattice
-from micdb.embed.lattice.spots import Field, noise_at
+from micdb.embed.lattice.spots import Field, noise_at, without_outliers
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -72,6 +72,7 @@ def phase_map(image: Floats, *, window: int | None = None) -> tuple[Ints, list[P
     labels, phases
         ``(y, x)``: index into `phases`, `NO_LATTICE` where there is none; phases by falling area.
     """
+    image = without_outliers(image)
     whole = image_lattice(image)
     side = min(window or min(_window(whole), max(min(image.shape) // 2, _SMALLEST_WINDOW)), *image.shape)
     lattices = _proposals(image, side)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from micdb.embed.lattice.basis import Basis
 from micdb.embed.lattice.bravais import DISTORTION, probabilities
-from micdb.embed.lattice.spots import FINEST, Field, Spots, refine, strength_at
+from micdb.embed.lattice.spots import FINEST, Field, Spots, refine, strength_at, without_outliers
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -100,7 +100,7 @@ def image_lattice(image: Floats, window: Floats | None = None) -> ImageLattice |
     window
         Weight of each pixel ``(y, x)``, 0 to 1; falls off smoothly. The Hann window unless given.
     """
-    field = Field.of(image, window)
+    field = Field.of(without_outliers(image), window)
     start, strength = field.spots(_SPOTS)
     start = start[strength >= _LEAST_STRENGTH]
     if len(start) < 2:

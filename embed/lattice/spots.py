@@ -20,9 +20,25 @@ Complexes = npt.NDArray[np.complex128]
 FEWEST_PLANES = 4.0  # across the window: wider waves are background
 FINEST = 0.45  # [1/pixel] nearer to Nyquist a spot and its alias overlap
 _LEAKAGE = 1e-7  # of the strongest waves' power: what the window's side lobes leave along the axes
+_OUTLIER = 4.0  # [standard deviation]
+_FEW = 0.05  # of the pixels
 _STREAK = 2.0  # [ring's level] which the lower quartile of a column of noise does not reach
 _STEPS = 3  # of Newton; the second already moves by less than 1e-3 samples
 _FARTHEST = 1.0  # [sample of the transform] a spot that walks farther is another one
+
+
+def without_outliers(image: Floats) -> Floats:
+    """Return an image in which the few pixels that are far off are cut to the limit.
+
+    A heavy dopant outshines the lattice around it: its spectrum is one smooth hill that buries the spots.
+    Where far-off pixels are many they are the atoms, and stay.
+    """
+    middle = float(np.median(image))
+    reach = _OUTLIER * 1.4826 * float(np.median(np.abs(image - middle)))  # 1.4826: normal distribution
+    far = np.abs(image - middle) > reach
+    if reach <= 0 or far.mean() > _FEW:
+        return image
+    return np.asarray(np.clip(image, middle - reach, middle + reach))
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,15 @@ def test_pixels_that_are_not_square():
     assert best(found.types((2.0, 1.0))) != "square"  # ten pixels down are twice as long as ten across
 
 
+def test_a_bright_dopant_does_not_hide_the_lattice():
+    vectors = random_cell("hexagonal", seed=4, spacing=(14.0, 15.0))
+    xy, _ = lattice_points(vectors, SHAPE, seed=4, sites=((0.0, 0.0), (1 / 3, 2 / 3)))
+    height = np.ones(len(xy))
+    height[np.argsort(np.hypot(*(xy - 64).T))[:2]] = 12.0
+    image = blobs(xy, SHAPE, sigma=3.0, height=height) + 0.6 * NOISE
+    assert best(image_lattice(image).types()) == "hexagonal"
+
+
 def test_a_window_shows_only_its_part():
     image, truth = picture("square", seed=2, snr=5.0)
     noise = np.random.default_rng(0).normal(size=SHAPE)
