@@ -23,6 +23,7 @@ MOST = 40  # atoms in a column; one more than that is not told apart
 _SPREAD = 0.01  # of columns of the same height, beyond counting statistics
 _STEPS = 250  # steps tried, evenly in logarithm
 _UNSURE = 0.5  # [log] of the expected height of the tallest column
+_FOREIGN = 0.03  # share of columns of any intensity: an adatom, dirt, a false one
 _UNLIKELY = 5.0  # [log likelihood] below the best step: left out
 _SHARES = 40  # iterations
 _SMOOTHED = 30  # iterations
@@ -103,8 +104,10 @@ def one_atom(
 
 def _likelihood(value: Floats, sd: Floats, i: Ints, j: Ints, step: float) -> float:
     density = _density(value, sd, step)
-    # each of the equal steps up to the largest is as likely: finer ones are more, and each less likely
-    columns = np.logaddexp.reduce(density, axis=1).sum() - len(value) * math.log(value.max() / step)
+    # each of the equal steps up to the largest is as likely: finer ones are more, and each less likely;
+    # and a few columns are none of the crystal's
+    comb = np.logaddexp.reduce(density, axis=1) - math.log(value.max() / step)
+    columns = np.logaddexp(math.log(1 - _FOREIGN) + comb, math.log(_FOREIGN / value.max())).sum()
     return float(columns) + _PAIR * _agreement(_normalised(density), i, j)[1]
 
 

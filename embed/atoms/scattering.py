@@ -8,7 +8,6 @@ twice as wide, whose share is taken from the image: what tails lay on a thin nei
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 
@@ -20,11 +19,10 @@ from scipy.sparse import linalg
 Floats = npt.NDArray[np.float64]
 
 _TAILS = (0.0, 0.1, 0.2, 0.35, 0.5)  # share of the profile that is twice as wide
-_CORES = (0.7, 0.85, 1.0)  # of the width of a single Gaussian that fits best
+_CORES = (0.7, 0.85, 1.0, 1.15, 1.3)  # of the width of Gaussians that were fitted one by one
 _BROADER = 2.0
 _REACH = 6.4  # [width] of the profile
 _REWEIGHTED = 4
-_SAMPLE = 150  # columns that tell the profile of all
 _AT_ONCE = 256
 
 
@@ -56,11 +54,11 @@ def scattering(image: Floats, xy: Floats, sigma: float) -> Scattering:
     sigma
         Width of a Gaussian that fits the columns [pixel].
     """
-    middle = np.argsort(np.square(xy - np.median(xy, axis=0)).sum(axis=1), kind="stable")[:_SAMPLE]
-    profiles = [
-        (core * sigma, tail) for tail, core in itertools.product(_TAILS, _CORES) if tail or core == 1.0
-    ]
-    best = min(profiles, key=lambda profile: _solve(image, xy[middle], *profile).charge)
+    core, tail = 1.0, _TAILS[2]
+    for _ in range(2):
+        core = min(_CORES, key=lambda one: _solve(image, xy, one * sigma, tail).charge)
+        tail = min(_TAILS, key=lambda one: _solve(image, xy, core * sigma, one).charge)
+    best = (core * sigma, tail)
     solution = _solve(image, xy, *best)
     return Scattering(solution.value, _deviations(solution.normal))
 

@@ -33,7 +33,8 @@ _CARD = weights.card("stem-atoms")
 _FEWEST = 12  # columns: fewer show no steps
 _BOND = 1.35  # [median neighbour distance] as for bonds
 _BEAM = 0.33  # [nm] between atoms along the beam: 0.25 to 0.41 for low-index axes of metals
-_RIM = 0.3  # [nm] from the edges: a particle that is farther shows all of its outline
+_RIM = 0.3  # [nm] from the edges: a particle that is farther shows all of its outline,
+_STRAY = 0.02  # but for so many of its columns, which may be false ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +132,8 @@ def _expected(xy: Floats, shape: tuple[int, ...], nm_per_pixel: float) -> float 
 
     None where columns reach to the edge of the image: a slab has no outline.
     """
-    room = np.minimum(xy.min(axis=0), np.array([shape[1], shape[0]]) - 1 - xy.max(axis=0)).min()
-    if room * nm_per_pixel < _RIM:
+    room = np.minimum(xy, np.array([shape[1], shape[0]]) - 1 - xy).min(axis=1)
+    if (room * nm_per_pixel < _RIM).mean() > _STRAY:
         return None
     spread = np.sqrt(np.linalg.eigvalsh(np.cov(xy.T)))  # a uniform disc of diameter d has d / 4
     return max(float(4 * math.sqrt(math.prod(spread))) * nm_per_pixel / _BEAM, 1.0)
