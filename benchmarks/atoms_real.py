@@ -1,8 +1,8 @@
-"""`stem-atoms` on real images of silicon in graphene, atoms labelled: ``python benchmarks/atoms_real.py FOLDER``.
+"""Score `stem-atoms` on real images of silicon in graphene: ``python benchmarks/atoms_real.py FOLDER``.
 
-The folder holds ``labels.csv`` (image, pm_per_px), ``atoms.csv`` (image, x, y, element) and ``images``: the
-library of Ziatdinov et al., Sci. Adv. 5, eaaw8989 (2019), whose labels are of the atoms of defects only. Nothing
-was trained or tuned on it. Wrong atoms cannot be counted, since most atoms carry no label.
+The folder holds ``labels.csv`` (image, pm_per_px), ``atoms.csv`` (image, x, y, element) and the images: the
+library of Ziatdinov et al., Sci. Adv. 5, eaaw8989 (2019), whose labels are of the atoms of defects only.
+Nothing was trained or tuned on it. Wrong atoms cannot be counted, since most atoms carry no label.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def measure(folder: Path) -> pd.DataFrame:
         (answer,) = extractor.extract([Picture(0, pixels[None], (pitch, pitch), "STEM", None, str(name))])
         if isinstance(answer, Refusal):
             print(f"{name}: {answer.reason}")
-            rows += [{"image": name, "element": one, "found": None, "off": np.inf} for one in atoms["element"]]
+            rows += [{"image": name, "element": one, "off": np.inf} for one in atoms["element"]]
             continue
         found = answer.tables["atoms"].to_pandas()
         off, nearest = cKDTree(found[["x_nm", "y_nm"]]).query(atoms[["x", "y"]].to_numpy() * pitch)
@@ -43,7 +43,8 @@ def measure(folder: Path) -> pd.DataFrame:
             for true, said, distance in zip(atoms["element"], species, off, strict=True)
         ]
         spacings.append(_silicon_bonds(answer))
-    print("Si-C bonds [nm], quantiles 5, 50, 95 %:", np.round(np.quantile(np.concatenate(spacings), [0.05, 0.5, 0.95]), 3))
+    low, middle, high = np.quantile(np.concatenate(spacings), [0.05, 0.5, 0.95])
+    print(f"Si-C neighbours: 5, 50, 95 % are below {low:.3f}, {middle:.3f}, {high:.3f} nm")
     return pd.DataFrame(rows)
 
 
@@ -63,9 +64,9 @@ def main() -> None:
         hit = part[part["off"] <= NEAR]
         right = (hit["found"] == hit["element"]).groupby(hit["element"]).mean()
         print(
-            f"{side}: {len(part)} atoms in {part['image'].nunique()} images, recall {len(hit) / len(part):.3f}, "
-            f"median distance {hit['off'].median() * 1e3:.0f} pm, right species {right.round(3).to_dict()}, "
-            f"balanced {right.mean():.3f}"
+            f"{side}: {len(part)} atoms in {part['image'].nunique()} images, "
+            f"recall {len(hit) / len(part):.3f}, median distance {hit['off'].median() * 1e3:.0f} pm, "
+            f"right species {right.round(3).to_dict()}, balanced {right.mean():.3f}"
         )
 
 
