@@ -23,7 +23,7 @@ from micdb.embed.atoms.heights import Heights, count
 from micdb.embed.atoms.scattering import Scattering, scattering
 from micdb.embed.nets import weights
 from micdb.errors import UsageError
-from micdb.populate.extractor import Card, Extraction, Extractor
+from micdb.populate.extractor import Card, Extraction, Extractor, check_positive
 from micdb.populate.facts import HEIGHTS
 from micdb.records import Picture, Refusal
 
@@ -75,12 +75,8 @@ class ColumnHeights(Extractor):
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
-        known, least = self.parameters["one_atom"], self.parameters["least_probability"]
-        number = isinstance(known, int | float) and not isinstance(known, bool)
-        if known is not None and not (number and 0 < known < math.inf):
-            raise UsageError(
-                f"column-heights: parameter one_atom is {known!r}; expected a positive intensity"
-            )
+        check_positive(self, "one_atom", "a positive intensity")
+        least = self.parameters["least_probability"]
         if not 0 < least < 1:
             raise UsageError(f"column-heights: least_probability is {least!r}; expected one between 0 and 1")
 

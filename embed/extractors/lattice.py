@@ -20,7 +20,7 @@ from micdb.embed.lattice.phases import Phase, phase_map
 from micdb.embed.lattice.reciprocal import image_lattice
 from micdb.embed.sampling import constant, scanned
 from micdb.errors import UsageError
-from micdb.populate.extractor import Card, Extraction, Extractor
+from micdb.populate.extractor import Card, Extraction, Extractor, check_positive
 from micdb.populate.facts import LATTICES
 from micdb.records import Picture, Refusal
 
@@ -72,10 +72,8 @@ class Lattice(Extractor):
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
-        window, distortion = self.parameters["window_nm"], self.parameters["distortion"]
-        number = isinstance(window, int | float) and not isinstance(window, bool)
-        if window is not None and not (number and 0 < window < math.inf):
-            raise UsageError(f"lattice: parameter window_nm is {window!r}; expected a length in nm, like 3")
+        check_positive(self, "window_nm", "a length in nm, for example 3")
+        distortion = self.parameters["distortion"]
         if not 0 < distortion < 1:
             raise UsageError(
                 f"lattice: distortion is {distortion!r}; expected a strain between 0 and 1, like 0.01"

@@ -6,7 +6,6 @@ their width finds them; all are then fitted together. Images of anything else ar
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -18,8 +17,7 @@ from micdb.embed import graph
 from micdb.embed.atoms.band_pass import Spectrum, apart, find, flatten
 from micdb.embed.atoms.fit import Fit, fit_gaussians
 from micdb.embed.atoms.frame import COARSEST_PIXEL, FITTED, Frame, connect, measure, prepared
-from micdb.errors import UsageError
-from micdb.populate.extractor import Card, Extraction, Extractor
+from micdb.populate.extractor import Card, Extraction, Extractor, check_positive
 from micdb.populate.facts import BONDS
 from micdb.records import Picture, Refusal
 
@@ -64,12 +62,8 @@ class Peaks(Extractor):
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
-        for name, value in self.parameters.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (number and 0 < value < math.inf):
-                raise UsageError(
-                    f"peaks: parameter {name} is {value!r}; expected a length in nm, for example 0.142"
-                )
+        for name in self.parameters:
+            check_positive(self, name, "a length in nm, for example 0.142")
 
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
         """Yield the atoms and bonds of each picture, or the reason why there are none."""

@@ -6,7 +6,6 @@ the pixels of the image itself. Without a pixel size the scale at which the netw
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -21,7 +20,7 @@ from micdb.embed.atoms.species import assign, candidates
 from micdb.embed.graph import nearest_distances
 from micdb.embed.nets import weights
 from micdb.errors import UsageError
-from micdb.populate.extractor import Card, Extraction, Extractor
+from micdb.populate.extractor import Card, Extraction, Extractor, check_positive
 from micdb.populate.facts import BONDS
 from micdb.records import Picture, Refusal
 
@@ -83,12 +82,7 @@ class StemAtoms(Extractor):
         super().__init__(**parameters)
         given = self.parameters
         for name in ("spacing_nm", "cutoff_nm"):
-            value = given[name]
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (number and 0 < value < math.inf):
-                raise UsageError(
-                    f"stem-atoms: parameter {name} is {value!r}; expected a length in nm, like 0.142"
-                )
+            check_positive(self, name, "a length in nm, for example 0.142")
         if given["contrast"] not in ("bright", "dark"):
             raise UsageError(f"stem-atoms: contrast is {given['contrast']!r}; expected 'bright' or 'dark'")
         least = given["least_probability"]

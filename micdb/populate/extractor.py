@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -143,6 +144,29 @@ class Extractor(ABC):
 
         "This image cannot be measured" is a `Refusal`; an exception means a bug and stops the run.
         """
+
+
+def check_positive(extractor: Extractor, name: str, expected: str) -> None:
+    """Refuse a parameter that is neither None nor a positive, finite number.
+
+    Parameters
+    ----------
+    extractor
+        Whose parameter it is.
+    name
+        Of the parameter.
+    expected
+        What it should be, with an example: ``a length in nm, for example 0.142``.
+
+    Raises
+    ------
+    UsageError
+        With what was given and what was expected.
+    """
+    value = extractor.parameters[name]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (number and 0 < value < math.inf):
+        raise UsageError(f"{extractor.card.name}: parameter {name} is {value!r}; expected {expected}")
 
 
 def _check_type(extractor: str, name: str, value: Any, default: Any) -> None:

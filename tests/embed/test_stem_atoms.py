@@ -186,7 +186,7 @@ def test_another_spacing_than_the_material_s_is_refused_with_both_numbers():
     [
         ({"contrast": "grey"}, "contrast is 'grey'; expected 'bright' or 'dark'"),
         ({"least_probability": 1.5}, "least_probability is 1.5; expected one between 0 and 1"),
-        ({"spacing_nm": -1.0}, "parameter spacing_nm is -1.0; expected a length in nm, like 0.142"),
+        ({"spacing_nm": -1.0}, "parameter spacing_nm is -1.0; expected a length in nm, for example 0.142"),
         ({"species": "C Xy"}, "'Xy' of 'C Xy' is no element"),
     ],
 )
