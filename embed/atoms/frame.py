@@ -86,13 +86,23 @@ def unfit(picture: Picture) -> str | None:
     return None
 
 
-def prepared(pixels: npt.NDArray[np.floating]) -> tuple[Floats, tuple[int, int]] | str:
-    """Return the scanned part of a frame ``(y, x)``, finite, and its corner, or why it shows nothing."""
+def prepared(
+    pixels: npt.NDArray[np.floating], *, smallest: int = _SMALLEST_SIDE
+) -> tuple[Floats, tuple[int, int]] | str:
+    """Return the scanned part of a frame ``(y, x)``, finite, and its corner, or why it shows nothing.
+
+    Parameters
+    ----------
+    pixels
+        ``(y, x)``, NaN where nothing was scanned.
+    smallest
+        Shorter side that is needed [pixel].
+    """
     image, corner = scanned(pixels)
     if image.size < _LEAST_SCANNED * pixels.size:
         return f"only {image.size} of {pixels.size} pixels were scanned; at least half is needed"
-    if min(image.shape) < _SMALLEST_SIDE:
-        return f"{image.shape[1]} x {image.shape[0]} pixels; at least {_SMALLEST_SIDE} are needed each way"
+    if min(image.shape) < smallest:
+        return f"{image.shape[1]} x {image.shape[0]} pixels; at least {smallest} are needed each way"
     if constant(image):
         return "the image is blank: every pixel has the same value"
     return image, corner

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from micdb.embed.atoms.frame import prepared
 from micdb.embed.lattice.bravais import DISTORTION
 from micdb.embed.lattice.phases import Phase, phase_map
 from micdb.embed.lattice.reciprocal import image_lattice
-from micdb.embed.sampling import constant, scanned
 from micdb.errors import UsageError
 from micdb.populate.extractor import Card, Extraction, Extractor, check_positive
 from micdb.populate.facts import LATTICES
@@ -26,7 +26,6 @@ from micdb.records import Picture, Refusal
 
 _UNRESOLVED = frozenset({"SEM", "optical"})
 _SMALLEST_SIDE = 40  # [pixel] of a window with four lattice planes and room for their spots
-_LEAST_SCANNED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +123,10 @@ class Lattice(Extractor):
         self, pixels: npt.NDArray[np.floating], pixel_size: tuple[float, float] | None
     ) -> _Frame | str:
         """Return the regions of one frame, or why there are none."""
-        image, corner = scanned(pixels)
-        if image.size < _LEAST_SCANNED * pixels.size or not image.size:
-            return f"only {image.size} of {pixels.size} pixels were scanned; at least half is needed"
-        if min(image.shape) < _SMALLEST_SIDE:
-            return (
-                f"{image.shape[1]} x {image.shape[0]} pixels; at least {_SMALLEST_SIDE} are needed each way"
-            )
-        if constant(image):
-            return "the image is blank: every pixel has the same value"
+        ready = prepared(pixels, smallest=_SMALLEST_SIDE)
+        if isinstance(ready, str):
+            return ready
+        image, corner = ready
         image = image / np.abs(image).max()
         window = self.parameters["window_nm"]
         side = None if window is None or pixel_size is None else math.ceil(window / min(pixel_size))
