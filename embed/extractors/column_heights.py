@@ -62,7 +62,7 @@ class ColumnHeights(Extractor):
         name="column-heights",
         version="1",
         summary="Atoms along the beam in each column, with probability, by statistics of intensities",
-        parameters={"one_atom": None, "least_probability": 0.7},
+        parameters={"one_atom": None, "least_probability": 0.5},
         licence="BSD-3-Clause",
         reference=(
             "Van Aert et al., Nature 470, 374 (2011), Phys. Rev. B 87, 064107 (2013): statistical counting"

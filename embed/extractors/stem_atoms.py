@@ -63,7 +63,7 @@ class StemAtoms(Extractor):
             "species": "",
             "contrast": "bright",
             "spacing_nm": None,
-            "least_probability": 0.7,
+            "least_probability": 0.5,
             "cutoff_nm": None,
         },
         licence="BSD-3-Clause",

@@ -42,7 +42,7 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "stem-atoms": Recipe({"base": 16}, atoms.batch, atoms.loss, Schedule(2500), atoms.measure),
+    "stem-atoms": Recipe({"base": 12, "levels": 4}, atoms.batch, atoms.loss, Schedule(4000), atoms.measure),
 }
 
 
