@@ -10,6 +10,8 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -57,10 +59,12 @@ def atomai_finder(
     model: Any = import_module("atomai").models.Segmentor(nb_classes=1, seed=seed)
     started = time.process_time()
     split = len(images) * 9 // 10
-    model.fit(
-        _normalised(images[:split]), masks[:split], _normalised(images[split:]), masks[split:],
-        training_cycles=cycles, batch_size=8, print_loss=10**9, plot_training_history=False,
-    )  # fmt: skip
+    with TemporaryDirectory() as folder:  # it leaves a file of its weights
+        model.fit(
+            _normalised(images[:split]), masks[:split], _normalised(images[split:]), masks[split:],
+            training_cycles=cycles, batch_size=8, print_loss=10**9, plot_training_history=False,
+            filename=str(Path(folder, "model")),
+        )  # fmt: skip
     spent = time.process_time() - started
     parameters = sum(one.numel() for one in model.net.parameters())
 

@@ -31,6 +31,9 @@ _SAMPLE = 200  # columns that tell the width of all
 # The network's own error beyond that of counting [nm]. Where counting leaves more, its positions are the
 # better ones: it has learnt what columns and their neighbours look like, the fit sees one window.
 _NETWORK = 0.003
+# In pure noise the network sees a column now and then, alone and unsure (under 0.77 in 1e4 nm**2): a column
+# without another one so near [nm] has to be surer.
+_COMPANY, _ALONE = 0.5, 0.8
 _TOO_CLOSE = 0.06  # [nm] two fits that fell into one column
 
 
@@ -73,6 +76,9 @@ def find(image: Floats, pitch: float | None, network: nn.Module, threshold: floa
     if reason:
         return reason
     assumed, xy, probability = _detect(image, spectrum, pitch, network, threshold)
+    near = graph.nearest_distances(xy) * assumed <= _COMPANY
+    sure = (probability >= max(_ALONE, threshold)) | near
+    xy, probability = xy[sure], probability[sure]
     if not len(xy):
         return f"no atom columns: the network gives none a probability of {threshold:g} or more"
     fit = _blended(_fit(image, xy, width=WIDTH / assumed), xy, floor=_NETWORK / assumed)
