@@ -53,9 +53,9 @@ class Peaks(Extractor):
         scale=f"pixels of {COARSEST_PIXEL:g} nm or finer, or unknown; lattice planes 3 pixels apart",
         modalities=("STEM", "TEM", "STM", "AFM"),
         validated={
-            "simulated lattices, 50 counts per pixel": "F1 0.995 to 1.000, error 1.5 to 2.6 pm along an axis "
-            "(tuned LoG: 1.000, 6.2 to 6.4 pm; Cramer-Rao bound 1.3 pm; benchmarks/peaks.py)",
-            "simulated lattices, 3 counts per pixel": "F1 0.909 to 0.986 (tuned LoG: 0.983 to 1.000)",
+            "simulated lattices, 50 counts per pixel": "F1 0.979 to 1.000, error 1.5 to 2.6 pm along an axis "
+            "(tuned LoG: 1.000, 5.7 to 7.1 pm; Cramer-Rao bound 1.3 to 2.3 pm; benchmarks/atoms.py)",
+            "simulated lattices, 3 counts per pixel": "F1 0.862 to 0.976 (tuned LoG: 0.983 to 1.000)",
         },
     )
     schemas: ClassVar[Mapping[str, pa.Schema]] = {"atoms": FITTED, "bonds": BONDS}
