@@ -2,7 +2,7 @@
 
 The folder holds ``labels.csv`` (image, pm_per_px), ``atoms.csv`` (image, x, y, element) and the images: the
 library of Ziatdinov et al., Sci. Adv. 5, eaaw8989 (2019), whose labels are of the atoms of defects only.
-Nothing was trained or tuned on it. Wrong atoms cannot be counted, since most atoms carry no label.
+Nothing was trained on it. Wrong atoms cannot be counted, since most atoms carry no label.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`stem-atoms` on real images of silicon in graphene, none of which it was trained or tuned on.
+"""`stem-atoms` on real images of silicon in graphene, none of which it was trained on.
 
 The whole set is scored by ``benchmarks/atoms_real.py``; here every sixth image of 256 pixels.
 """
