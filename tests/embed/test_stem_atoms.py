@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from micdb.embed.extractors.stem_atoms import StemAtoms
+from micdb.embed.graph import neighbours
 from micdb.embed.simulate.graphene import graphene
 from micdb.embed.simulate.lattices import crystal
 from micdb.embed.simulate.scoring import score
+from micdb.embed.simulate.silicon import dumbbells
 from micdb.embed.simulate.stem import Probe, adf_image
 from micdb.errors import UsageError
 from micdb.populate.extractor import Extraction
@@ -79,6 +82,18 @@ def test_without_a_pixel_size_the_same_columns_are_found(material, pixel):
     assert atoms["x_nm"].null_count == atoms["sd_nm"].null_count == atoms.num_rows
     assert given.rollups["median_neighbour_distance"] == (None, "nm")
     assert given.rollups["median_neighbour_distance_px"][0] > 2
+
+
+def test_the_two_columns_of_a_dumbbell_are_told_apart():
+    structure = dumbbells("Si", (2.0, 2.0), seed=1, rotation=20.0)
+    simulated = adf_image(structure, (200, 200), pixel_size=0.01, seed=1, counts=20.0, probe=PROBE)
+    xy = positions(answer(picture(simulated)))
+    assert score(xy, simulated).f1 > 0.98
+    i, j, apart = neighbours(simulated.xy, 0.15)  # [nm]
+    off, nearest = cKDTree(xy).query(simulated.xy)
+    seen = (off[i] < 0.03) & (off[j] < 0.03)
+    found = np.hypot(*(xy[nearest[i]] - xy[nearest[j]])[seen].T)
+    assert abs(np.mean(found - apart[seen])) < 0.003
 
 
 def test_errors_are_as_large_as_it_says():
