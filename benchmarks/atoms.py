@@ -145,9 +145,8 @@ def pairs(seeds: int) -> None:
             turn.append(np.degrees(np.arctan2(*found.T[::-1]) - np.arctan2(*truth.T[::-1])))
         off = np.concatenate(distance) * 1e3
         angle = (np.concatenate(turn) + 180) % 360 - 180
-        print(
-            f"{material:5} probe {width:.2f} nm: {np.mean(scores):.3f}  {off.mean():5.2f} {off.std():5.2f}  {angle.std():5.2f}"
-        )
+        measured = f"{np.mean(scores):.3f}  {off.mean():5.2f} {off.std():5.2f}  {angle.std():5.2f}"
+        print(f"{material:5} probe {width:.2f} nm: {measured}")
 
 
 def plain_log(image: npt.NDArray[np.float32]) -> Floats:
