@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.sql.elements import False_, True_
 
 from micdb.catalog.results import current_run, part
 from micdb.errors import UsageError
@@ -169,7 +170,12 @@ class _Compiler(Supplies):
     def _sort(self, step: verbs.Sort, relation: Relation) -> Relation:
         relation = self.ready(relation.settled(), [], step.by)
         by = self.named(relation, step.by)
-        order = tuple((element, not up) for element, up in zip(by, step.ascending, strict=True))
+        # True is a word of its own in SQL: PostgreSQL refuses it in ORDER BY, SQLite takes it for column 1
+        order = tuple(
+            (element, not up)
+            for element, up in zip(by, step.ascending, strict=True)
+            if not isinstance(element, True_ | False_)
+        )
         return replace(relation, order=order)
 
     def _rename(self, step: verbs.Rename, relation: Relation) -> Relation:

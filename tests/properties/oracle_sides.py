@@ -390,8 +390,15 @@ def grouped(
 ) -> pd.DataFrame:
     made = {name: aggregated(frame, keys, dropna, column, function) for name, column, function in asked}
     table = pd.DataFrame(made).reset_index() if len(frame) else pd.DataFrame(columns=[*keys, *made])
-    # Text keys that are all missing come back as floats.
-    texts = {key: table[key].astype(object) for key in keys if len(frame) and frame[key].dtype == object}
+    # Texts that are all missing come back as floats: keys, and the least and greatest of a column.
+    columns = {key: key for key in keys} | {
+        name: column for name, column, how in asked if how in ("min", "max")
+    }
+    texts = {
+        name: table[name].astype(object)
+        for name, column in columns.items()
+        if len(frame) and frame[column].dtype == object
+    }
     table = tidy(table[[*keys, *made]].assign(**texts))
     parts = [[f"/{key_text(value, whole=key in integers)}" for value in table[key]] for key in keys]
     identity = ["".join(row) for row in zip(*parts, strict=True)]

@@ -100,6 +100,16 @@ def test_repr_shows_eight_rows_and_how_many_there_are(im, monkeypatch):
     assert repr(im[["name"]]) == "images: no preview within 0.01 s; columns: name"
 
 
+@pytest.mark.parametrize("constant", [True, False, 2, "z"])
+@pytest.mark.parametrize("ascending", [True, False])
+def test_a_constant_orders_nothing(im, constant, ascending):
+    by_constant = im.assign(x=constant).sort_values("x", ascending=ascending)
+    assert names(by_constant) == names(im)
+    assert names(by_constant.assign(x=2)[["x", "name"]]) == names(im)  # x is fetched, and is another one
+    both = im.assign(x=constant).sort_values(["x", "name"], ascending=[ascending, False])
+    assert names(both) == names(im.sort_values("name", ascending=False))
+
+
 def test_a_loop_over_a_frame_is_refused_and_names_what_to_loop_over(im):
     with pytest.raises(ExpressionError, match=r"frame.columns for the names, or frame.iter_rows\(\)"):
         list(im)
