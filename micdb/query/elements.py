@@ -125,6 +125,11 @@ def _wide(number: Element) -> Element:
     return sa.cast(number, dialect.TYPES["integer"]) if isinstance(number.type, sa.Integer) else number
 
 
+def _absolute(number: Element) -> Element:
+    wide = _wide(number)
+    return sa.func.abs(wide, type_=wide.type)  # without a type it would not be known for an integer
+
+
 def _divided(left: Element, right: Element) -> Element:
     # Two integers would divide as integers; nothing may be divided by zero.
     return sa.cast(left, Float(53)) / sa.func.nullif(sa.cast(right, Float(53)), 0.0, type_=Float(53))
@@ -157,8 +162,8 @@ _FUNCTIONS: dict[str, Callable[..., Element]] = {
     "-": lambda left, right: _wide(left) - right,
     "*": lambda left, right: _wide(left) * right,
     "/": _divided,
-    "neg": lambda target: -target,
-    "abs": sa.func.abs,
+    "neg": lambda target: -_wide(target),
+    "abs": _absolute,
     "sqrt": lambda target: sa.case((target >= 0, sa.func.sqrt(target))),
     "log": lambda target: sa.case((target > 0, sa.func.ln(target))),
     "isnull": lambda target: target.is_(None),

@@ -110,6 +110,22 @@ def test_a_constant_orders_nothing(im, constant, ascending):
     assert names(both) == names(im.sort_values("name", ascending=False))
 
 
+@pytest.mark.parametrize(
+    "product",
+    [
+        lambda im: im.width * im.height,
+        lambda im: im.width.abs() * im.height,
+        lambda im: (-im.width).abs() * im.height.abs(),
+        lambda im: -im.width * -im.height,
+    ],
+)
+def test_whole_numbers_have_64_bits_whatever_the_columns_have(im, product):
+    with writing(im.context.engine) as connection:
+        connection.execute(t.micrograph.update().values(width=2**20, height=2**20))
+    assert values(im.assign(x=product(im)), "x") == [2**40] * 6
+    assert im[product(im) == 2**40].count() == 6
+
+
 def test_a_loop_over_a_frame_is_refused_and_names_what_to_loop_over(im):
     with pytest.raises(ExpressionError, match=r"frame.columns for the names, or frame.iter_rows\(\)"):
         list(im)
