@@ -1,10 +1,9 @@
 """Score `stem-atoms` beside AtomAI and a tuned LoG on the same images: ``python benchmarks/atoms.py``.
 
 T0 has the kinds of image the network was taught with (other seeds; the four crystals were never shown by
-name), T1 what it was not: another probe with more tail, stronger drift and jitter, vacancies and boundaries
-of relaxed structures. AtomAI is trained here with its defaults (500 cycles of 8) on 400 scenes of the same
-generator at the very pixel size of the test. Then the pairs of
-dumbbells are measured, and images of 1024 x 1024 pixels timed.
+name), T1 what it was not: another probe with more tail, stronger drift and contamination. AtomAI is trained
+here with its defaults (500 cycles of 8) on 400 scenes of the same generator at the very pixel size of the
+test. Then dumbbells are measured, and images of 1024 x 1024 pixels timed.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _UNRESOLVED = frozenset({"SEM", "optical"})
 _SQUARE = 1.1  # sides of a pixel: the fit draws round columns
 _SMALLEST_SIDE = 32  # [pixel]
 _LEAST_SCANNED = 0.5
-_BOND = 1.35  # [median neighbour distance] between the first and second shell of common lattices
+BOND = 1.35  # [median neighbour distance] between the first and second shell of common lattices
 
 FITTED = pa.schema([
     *ATOMS,
@@ -169,7 +169,7 @@ def connect(
     """
     xy = np.column_stack((fit.x, fit.y))
     near = float(np.median(graph.nearest_distances(xy))) if len(xy) > 1 else math.nan
-    reach = cutoff if cutoff is not None else _BOND * near if len(xy) > 1 else 0.0
+    reach = cutoff if cutoff is not None else BOND * near if len(xy) > 1 else 0.0
     i, j, _ = graph.neighbours(xy, reach)
     room = np.minimum(xy, np.array([shape[1] - 1, shape[0] - 1]) - xy).min(axis=1)
     moved = Fit(fit.x + corner[1], fit.y + corner[0], fit.height, fit.sigma, fit.sd, fit.height_sd)

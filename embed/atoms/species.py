@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from micdb.embed.simulate.structure import CONTRAST_EXPONENT
 from micdb.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 
-EXPONENT = 1.7
 _SPREAD = (0.03, 0.25)  # relative spread of the brightness of like columns: probe, strain, contamination
 _ITERATIONS = 50
 _CANDIDATE = re.compile(r"([A-Z][a-z]?)(\d*)")
@@ -62,7 +62,7 @@ def candidates(text: str) -> tuple[Candidate, ...]:
                 f"{word!r} of {text!r} is no element with the atoms in a column; write for example 'C Si' "
                 "or 'W S2 S'"
             )
-        found.append(Candidate(word, int(match[2] or 1) * NUMBERS[match[1]] ** EXPONENT))
+        found.append(Candidate(word, int(match[2] or 1) * NUMBERS[match[1]] ** CONTRAST_EXPONENT))
     if len({one.name for one in found}) < len(found):
         raise UsageError(f"{text!r} names a species twice")
     return tuple(found)

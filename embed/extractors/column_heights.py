@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from micdb.embed import graph
 from micdb.embed.atoms.find import find
-from micdb.embed.atoms.frame import COARSEST_PIXEL, arrow_table, in_nm, pitch_of, prepared, unfit
+from micdb.embed.atoms.frame import BOND, COARSEST_PIXEL, arrow_table, in_nm, pitch_of, prepared, unfit
 from micdb.embed.atoms.heat_map import NM_PER_PIXEL
 from micdb.embed.atoms.heights import Heights, count
 from micdb.embed.atoms.scattering import Scattering, scattering
@@ -31,7 +31,6 @@ Floats = npt.NDArray[np.float64]
 
 _CARD = weights.card("stem-atoms")
 _FEWEST = 12  # columns: fewer show no steps
-_BOND = 1.35  # [median neighbour distance] as for bonds
 _BEAM = 0.33  # [nm] between atoms along the beam: 0.25 to 0.41 for low-index axes of metals
 _RIM = 0.3  # [nm] from the edges: a particle that is farther shows all of its outline,
 _STRAY = 0.02  # but for so many of its columns, which may be false ones
@@ -117,7 +116,7 @@ class ColumnHeights(Extractor):
         width = float(np.average(fit.sigma, weights=fit.height**2 + 1e-300))
         found = scattering(image, xy, width)
         near = float(np.median(graph.nearest_distances(xy)))
-        i, j, _ = graph.neighbours(xy, _BOND * near)
+        i, j, _ = graph.neighbours(xy, BOND * near)
         tallest = _expected(xy, image.shape, columns.nm_per_pixel)
         heights = count(found.value, found.sd, i, j, step=self.parameters["one_atom"], tallest=tallest)
         return _Columns(xy + np.array([corner[1], corner[0]]), found, heights)

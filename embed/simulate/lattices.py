@@ -35,7 +35,8 @@ class Cell:
     sites: tuple[tuple[float, float, int, int], ...]
 
 
-def _hexagonal(constant: float, *sites: tuple[float, float, int, int]) -> Cell:
+def hexagonal(constant: float, *sites: tuple[float, float, int, int]) -> Cell:
+    """Return a hexagonal cell: length of its vectors [nm], and sites as in `Cell`."""
     return Cell((constant, 0.0), (constant / 2, constant * math.sqrt(3) / 2), sites)
 
 
@@ -43,14 +44,14 @@ _THIRD, _TWO_THIRDS = 1 / 3, 2 / 3
 
 #: Known materials by name.
 CELLS: dict[str, Cell] = {
-    "graphene": _hexagonal(0.246, (_THIRD, _THIRD, 6, 1), (_TWO_THIRDS, _TWO_THIRDS, 6, 1)),
-    "MoS2": _hexagonal(0.316, (_THIRD, _THIRD, 42, 1), (_TWO_THIRDS, _TWO_THIRDS, 16, 2)),
-    "WS2": _hexagonal(0.315, (_THIRD, _THIRD, 74, 1), (_TWO_THIRDS, _TWO_THIRDS, 16, 2)),
+    "graphene": hexagonal(0.246, (_THIRD, _THIRD, 6, 1), (_TWO_THIRDS, _TWO_THIRDS, 6, 1)),
+    "MoS2": hexagonal(0.316, (_THIRD, _THIRD, 42, 1), (_TWO_THIRDS, _TWO_THIRDS, 16, 2)),
+    "WS2": hexagonal(0.315, (_THIRD, _THIRD, 74, 1), (_TWO_THIRDS, _TWO_THIRDS, 16, 2)),
     # fcc along [001]: a square net of half the face diagonal; along [111]: the close-packed layer
     "Au[001]": Cell((0.2884, 0.0), (0.0, 0.2884), ((0.0, 0.0, 79, 1),)),
     # strontium, and titanium with oxygen; columns of oxygen alone are not seen in dark field
     "SrTiO3[001]": Cell((0.3905, 0.0), (0.0, 0.3905), ((0.0, 0.0, 38, 1), (0.5, 0.5, 22, 1))),
-    "Ag[111]": _hexagonal(0.2889, (0.0, 0.0, 47, 1)),
+    "Ag[111]": hexagonal(0.2889, (0.0, 0.0, 47, 1)),
 }
 
 

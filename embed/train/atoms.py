@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from micdb.embed.atoms.detect import heat_map, peaks
 from micdb.embed.atoms.heat_map import NM_PER_PIXEL, draw, standardise
-from micdb.embed.simulate.lattices import Cell, fill
+from micdb.embed.simulate.lattices import Cell, fill, hexagonal
 from micdb.embed.simulate.stem import Probe, adf_image, smooth_noise
 from micdb.embed.simulate.structure import CONTRAST_EXPONENT, Columns
 from micdb.embed.train.loop import Batch
@@ -116,7 +116,7 @@ def scene(seed: int, side: int = SIDE, pixel: float | None = None) -> Scene:
     }
     probe = Probe(rng.uniform(0.028, 0.055), rng.uniform(0.0, 0.3), rng.uniform(0.07, 0.12))
     simulated = adf_image(columns, (side, side), seed=int(rng.integers(2**32)), probe=probe, **conditions)
-    share = scattering(simulated.number, simulated.atoms) / columns.weight.max()
+    share = simulated.weight / columns.weight.max()
     seen = _significance(share, conditions, width=probe.sigma / pixel) >= _FAINTEST
     return Scene(simulated.image, simulated.xy[seen] / pixel, conditions)
 
@@ -144,13 +144,8 @@ def _columns(rng: np.random.Generator, field: tuple[float, float]) -> Columns:
     number = np.where(rng.random(len(xy)) < rng.uniform(0.0, 0.03), rng.integers(6, 80, len(xy)), number)
     kept = ~lost if (~lost).any() else np.arange(len(xy)) == 0
     number, atoms = number[kept], (atoms + doubled)[kept]
-    weight = scattering(number, atoms)
+    weight = atoms * number.astype(float) ** CONTRAST_EXPONENT
     return Columns(xy[kept], number, atoms, np.empty((0, 2)), weight)
-
-
-def scattering(number: npt.NDArray[np.int64], atoms: npt.NDArray[np.int64]) -> Floats:
-    """Return how strongly columns of like atoms scatter, in the unit of `Columns.weight`."""
-    return np.asarray(atoms * number.astype(float) ** CONTRAST_EXPONENT)
 
 
 Net = tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np.int64]]
@@ -203,7 +198,7 @@ def _honeycomb(rng: np.random.Generator) -> Cell:
     """Graphene, boron nitride, and sheets like them."""
     light = int(rng.integers(5, 16))
     other = light if rng.random() < 0.6 else int(rng.integers(5, 16))
-    return _hexagonal(
+    return hexagonal(
         rng.uniform(0.136, 0.20) * math.sqrt(3), (1 / 3, 1 / 3, light, 1), (2 / 3, 2 / 3, other, 1)
     )
 
@@ -211,11 +206,11 @@ def _honeycomb(rng: np.random.Generator) -> Cell:
 def _dichalcogenide(rng: np.random.Generator) -> Cell:
     chalcogen, metal = int(rng.choice([16, 34, 52])), int(rng.integers(22, 79))
     constant = rng.uniform(0.165, 0.22) * math.sqrt(3)
-    return _hexagonal(constant, (1 / 3, 1 / 3, metal, 1), (2 / 3, 2 / 3, chalcogen, 2))
+    return hexagonal(constant, (1 / 3, 1 / 3, metal, 1), (2 / 3, 2 / 3, chalcogen, 2))
 
 
 def _close_packed(rng: np.random.Generator) -> Cell:
-    return _hexagonal(rng.uniform(0.2, 0.36), (0.0, 0.0, _element(rng), int(rng.integers(1, 8))))
+    return hexagonal(rng.uniform(0.2, 0.36), (0.0, 0.0, _element(rng), int(rng.integers(1, 8))))
 
 
 def _square(rng: np.random.Generator) -> Cell:
@@ -247,10 +242,6 @@ def _oblique(rng: np.random.Generator) -> Cell:
     if length > 0.3 and rng.random() < 0.5:
         sites.append((rng.uniform(0.35, 0.65), 0.5, _element(rng), 1))
     return Cell((side, 0.0), (length * math.cos(angle), length * math.sin(angle)), tuple(sites))
-
-
-def _hexagonal(constant: float, *sites: tuple[float, float, int, int]) -> Cell:
-    return Cell((constant, 0.0), (constant / 2, constant * math.sqrt(3) / 2), sites)
 
 
 _FAMILIES = (_honeycomb, _dichalcogenide, _close_packed, _square, _perovskite, _dumbbell, _oblique)
