@@ -106,8 +106,16 @@ defect = Table(
     column("box", Json, "x, y, width, height", unit="pixel"),
     number("score", None, "probability"),
     column("atoms", Json, "indices of the atoms it is made of"),
-    column("state", Text, "detected, accepted or rejected", nullable=False, default="detected"),
-    comment="One defect in one image.",
+    column("formula", Text, "what it is made of: Si1C3, V2, rings 5577", index=True),
+    column("key", Text, "of its bond graph with species: equal for equal structures", index=True),
+    column("descriptor", Json, "how it looks, as numbers; only those of one run are compared"),
+    column("structure", Json, "atoms around it: x_nm and y_nm from its centre, species", unit="nm"),
+    column(
+        "state", Text, "detected, accepted, added, rejected, replaced or undone", nullable=False,
+        default="detected",
+    ),
+    refers("defect", "the row that this one corrects", name="replaces_pk"),
+    comment="One defect in one image. Corrections add rows and change the state of others; see annotation.",
 )  # fmt: skip
 
 segment = Table(
@@ -147,11 +155,13 @@ particle = Table(
     comment="One particle or grain in one image.",
 )  # fmt: skip
 
+STANDING = ("detected", "accepted", "added")  # states of the defects that queries see
+
 annotation = Table(
     "annotation", metadata, key(), uid(),
     column("target_table", Text, "table of the row it speaks of", nullable=False),
     column("target_uid", String(36), "row it speaks of", nullable=False, index=True),
-    column("verb", String(8), "accept, reject, relabel, move or add", nullable=False),
+    column("verb", String(8), "accept, reject, relabel, move, add or undo", nullable=False),
     column("value", Json, "the new label, position or row"),
     refers("person", "who says so"),
     column("created_at", Moment, "when", nullable=False),

@@ -62,6 +62,9 @@ class Card:
         sha256 of the weights file; None when there are no weights.
     validated
         Measured numbers and where they come from.
+    planted
+        Of a detector, by kind, what it did with planted truth: how many were ``planted`` and ``found``, how
+        many ``false`` ones it found in ``area_nm2``. Densities are corrected with it.
     """
 
     name: str
@@ -74,10 +77,13 @@ class Card:
     modalities: tuple[str, ...] = ()
     weights_hash: str | None = None
     validated: Mapping[str, str] = field(default_factory=dict)
+    planted: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return the card as plain JSON values."""
-        return {**asdict(self), "parameters": dict(self.parameters), "validated": dict(self.validated)}
+        planted = {kind: dict(counts) for kind, counts in self.planted.items()}
+        plain = {"parameters": dict(self.parameters), "validated": dict(self.validated), "planted": planted}
+        return {**asdict(self), **plain}
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,14 @@ FACTS: dict[str, pa.Schema] = {
     "heights": HEIGHTS,
 }
 
+SITE = pa.struct(
+    [
+        pa.field("x_nm", pa.float64(), nullable=False),  # from the centre of the defect
+        pa.field("y_nm", pa.float64(), nullable=False),
+        pa.field("species", pa.string()),
+    ]
+)
+
 DEFECTS = pa.schema(
     [
         pa.field("image", pa.int64(), nullable=False),
@@ -143,6 +151,10 @@ DEFECTS = pa.schema(
         pa.field("box", pa.list_(pa.float64())),  # x, y, width, height [pixel]
         pa.field("score", pa.float64()),  # probability
         pa.field("atoms", pa.list_(pa.int32())),  # atoms.idx of what it is made of
+        pa.field("formula", pa.string()),  # Si1C3: foreign atoms and hosts bonded to them; V2; rings 5577
+        pa.field("key", pa.string()),  # of its bond graph, as from micdb.embed.motif_key
+        pa.field("descriptor", pa.list_(pa.float32())),  # how it looks; compared within one run only
+        pa.field("structure", pa.list_(SITE)),  # the atoms around it, its own among them
     ]
 )
 

@@ -247,7 +247,9 @@ def _items(status: str) -> ColumnElement[object]:
 
 def _found(name: str, singular: str, table: sa.Table, **extra: Derived) -> Source:
     """Return a table of things found in images by runs."""
-    skipped = {"pk", "run_pk", "micrograph_pk", "defect_motif_pk", "object_pk", "box", "atoms"}
+    skipped = {
+        column.name for column in table.c if column.name.endswith("pk") or isinstance(column.type, sa.JSON)
+    }
     owner = t.micrograph.alias("owner")
     elements: dict[str, Column[object] | Derived] = {
         "uid": table.c.uid,
@@ -267,8 +269,8 @@ def _defects() -> Source:
     motif = r.defect_motif
     name = sa.select(motif.c.name).where(motif.c.pk == r.defect.c.defect_motif_pk).scalar_subquery()
     found = _found("defects", "defect", r.defect, motif=(name, "text", "entry of the defect library"))
-    # A defect that an expert rejected is none.
-    return replace(found, where=(r.defect.c.state != "rejected",))
+    # What a person rejected is none; of what was corrected the new row counts.
+    return replace(found, where=(r.defect.c.state.in_(r.STANDING),))
 
 
 def part_fields(table: str, schema: pa.Schema) -> tuple[Field, ...]:
