@@ -20,6 +20,7 @@ from micdb.bundle import export as exporting
 from micdb.bundle.image import StoredImage, load_images
 from micdb.catalog import statistics, tables
 from micdb.catalog.engine import place, reading
+from micdb.corrections import Corrections
 from micdb.errors import UsageError
 from micdb.ingest import pipeline, query_picture, watching
 from micdb.ingest.sheet import Sheet, read_map, read_sheet
@@ -161,6 +162,13 @@ class Database(Tables):
             Its file is gone, or older than this micdb reads.
         """
         return Database(self.root, snapshots.open_snapshot(self.engine, self.root, name))
+
+    # ------------------------------------------------------------------ defects
+
+    @property
+    def corrections(self) -> Corrections:
+        """What people say of the defects that were found: accept, reject, relabel, move, add, undo."""
+        return Corrections(self.engine)
 
     # ------------------------------------------------------------------ services
 
