@@ -91,7 +91,7 @@ def carried(row: Found, place: Mapping[str, float | None]) -> dict[str, Any]:
     return carried
 
 
-def picture_of(connection: Connection, uid: str) -> Row[Any, Any, Any, Any, Any, Any, Any]:
+def picture_of(connection: Connection, uid: str) -> Found:
     """Return what is known of a micrograph.
 
     Raises
@@ -100,8 +100,16 @@ def picture_of(connection: Connection, uid: str) -> Row[Any, Any, Any, Any, Any,
         There is none of that uid.
     """
     m = micrograph.c
-    query = sa.select(m.pk, m.name, m.n_frames, m.height, m.width, m.pixel_size_x, m.pixel_size_y)
-    row = connection.execute(query.where(m.uid == uid, m.deleted_at.is_(None))).first()
+    wanted: list[sa.ColumnElement[Any]] = [
+        m.pk,
+        m.name,
+        m.n_frames,
+        m.height,
+        m.width,
+        m.pixel_size_x,
+        m.pixel_size_y,
+    ]
+    row = connection.execute(sa.select(*wanted).where(m.uid == uid, m.deleted_at.is_(None))).first()
     if row is None:
         raise UsageError(f"no image has the uid {uid!r}: db.images has them")
     return row

@@ -75,9 +75,7 @@ def rows_of(image: StemImage) -> list[dict[str, Any]]:
     """Return what a perfect detector says of an image."""
     species = np.array([SYMBOL[int(one)] for one in image.number])
     i, j, _ = graph.neighbours(image.xy, 0.21)
-    return [
-        _row(image, one.kind, np.array(one.xy), list(one.atoms), species, (i, j)) for one in image.defects
-    ]
+    return [_row(image, one, species, (i, j)) for one in image.defects]
 
 
 def _row(image, planted, species, bonds):
