@@ -1,0 +1,1 @@
+"""The defect library: what is known of each motif, from every lab, with its counts led back to pixels."""
