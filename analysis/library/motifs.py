@@ -1,0 +1,109 @@
+"""The library in the catalog: motifs, and which defects belong to them. Callers hold the transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from micdb import config
+from micdb.catalog.results import defect, defect_motif
+from micdb.catalog.rows import add, find_or_add, id_list, record
+from micdb.catalog.tables import person
+from micdb.errors import UsageError, suggestion
+
+STATUSES = ("proposed", "accepted", "retired")
+
+
+class Motif(NamedTuple):
+    """A motif as the catalog has it.
+
+    Parameters
+    ----------
+    pk, uid, name
+        Its key, its identity everywhere, its name.
+    definition
+        See `micdb.analysis.library.definition`.
+    status
+        One of `STATUSES`.
+    curator
+        Who made or last changed it.
+    """
+
+    pk: int
+    uid: str
+    name: str
+    definition: dict[str, Any]
+    status: str
+    curator: str | None
+
+
+def motifs(connection: Connection, *, retired: bool = False) -> list[Motif]:
+    """Return the motifs by name; retired ones only when asked for."""
+    m = defect_motif.c
+    query = sa.select(m.pk, m.uid, m.name, m.definition, m.status, person.c.name).outerjoin(
+        person, person.c.pk == m.person_pk
+    )
+    if not retired:
+        query = query.where(m.status != "retired")
+    return [Motif(*row) for row in connection.execute(query.order_by(m.name))]
+
+
+def motif(connection: Connection, name: str) -> Motif:
+    """Return a motif that is not retired.
+
+    Raises
+    ------
+    UsageError
+        There is none of that name; the message offers the nearest ones.
+    """
+    known = {one.name: one for one in motifs(connection)}
+    if name not in known:
+        have = suggestion(name, known) if known else "; the library is empty: call db.library.build()"
+        raise UsageError(f"there is no motif {name!r}{have}")
+    return known[name]
+
+
+def insert(
+    connection: Connection, name: str, definition: Mapping[str, Any], *, status: str = "proposed"
+) -> int:
+    """Add a motif and return its key.
+
+    Raises
+    ------
+    UsageError
+        The name is empty, or taken.
+    """
+    if not name.strip():
+        raise UsageError("the name of a motif is empty; give it one, for example 'Si1C3'")
+    taken = {one.name: one.status for one in motifs(connection, retired=True)}
+    if name in taken:
+        raise UsageError(
+            f"there is a motif {name!r} already ({taken[name]}): choose another name, or rename that one"
+        )
+    row = {"name": name, "definition": dict(definition), "status": status, "person_pk": _curator(connection)}
+    pk = add(connection, defect_motif, row)
+    record(connection, "add", "defect_motif", detail={"name": name, "definition": dict(definition)})
+    return pk
+
+
+def change(connection: Connection, pk: int, **values: Any) -> None:
+    """Change name, definition or status of a motif."""
+    connection.execute(
+        defect_motif.update().where(defect_motif.c.pk == pk).values(**values, person_pk=_curator(connection))
+    )
+    record(connection, "change", "defect_motif", detail={"pk": pk, **values})
+
+
+def put(connection: Connection, members: Iterable[int], motif_pk: int | None) -> int:
+    """Say which motif defects belong to, by their keys; return how many."""
+    keys = list(members)
+    wanted = sa.select(id_list(connection, keys).c.id)
+    connection.execute(defect.update().where(defect.c.pk.in_(wanted)).values(defect_motif_pk=motif_pk))
+    return len(keys)
+
+
+def _curator(connection: Connection) -> int:
+    return find_or_add(connection, person, {"name": config.load().actor})
