@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -85,7 +86,22 @@ def save(
 
 @cache
 def unet(name: str) -> nn.Module:
-    """Return a shipped U-Net, ready to be asked; one per process.
+    """Return a shipped U-Net, ready to be asked; one per process. Errors as for `load`."""
+    require("torch")
+    from micdb.embed.nets.unet import UNet
+
+    return load(name, UNet)
+
+
+def load(name: str, build: Callable[..., nn.Module]) -> nn.Module:
+    """Return a shipped network, ready to be asked.
+
+    Parameters
+    ----------
+    name
+        Of the weights.
+    build
+        The architecture; it takes the card's arguments.
 
     Raises
     ------
@@ -94,15 +110,12 @@ def unet(name: str) -> nn.Module:
     StoreError
         The file is not the one the card was written for.
     """
-    require("torch")
     safetensors = require("safetensors.torch")
-    from micdb.embed.nets.unet import UNet
-
     known = card(name)
     path = FOLDER / f"{name}.safetensors"
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != known.sha256:
         raise StoreError(f"{path} is not the file its card was written for: install micdb again")
-    network = UNet(**known.network)
+    network = build(**known.network)
     network.load_state_dict(safetensors.load(content))
     return network.eval().requires_grad_(False)

@@ -22,8 +22,10 @@ class Recipe:
 
     Parameters
     ----------
+    build
+        The architecture.
     network
-        Arguments of the U-Net.
+        Its arguments.
     make
         Simulates a batch.
     loss
@@ -34,6 +36,7 @@ class Recipe:
         What the trained network reaches on simulations of seeds it never saw, for its card.
     """
 
+    build: Callable[..., nn.Module]
     network: Mapping[str, int]
     make: Make
     loss: Callable[[nn.Module, tuple[Tensor, ...]], Tensor]
@@ -42,7 +45,9 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "stem-atoms": Recipe({"base": 12, "levels": 4}, atoms.batch, atoms.loss, Schedule(4000), atoms.measure),
+    "stem-atoms": Recipe(
+        UNet, {"base": 12, "levels": 4}, atoms.batch, atoms.loss, Schedule(4000), atoms.measure
+    ),
 }
 
 
@@ -98,7 +103,12 @@ def follow(
     schedule = schedule_of(name, steps=steps, seed=seed)
     recipe = RECIPES[name]
     network, seconds = train(
-        lambda: UNet(**recipe.network), recipe.make, recipe.loss, schedule, workers=workers, watch=watch
+        lambda: recipe.build(**recipe.network),
+        recipe.make,
+        recipe.loss,
+        schedule,
+        workers=workers,
+        watch=watch,
     )
     described: dict[str, Any] = {**asdict(schedule), "simulator": recipe.make.__module__}
     measured = {**recipe.measure(network), "training": f"{seconds:.0f} s of processor time"}
