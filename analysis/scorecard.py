@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.spatial import cKDTree
-from scipy.stats import beta
+from scipy.special import betaincinv
 from sqlalchemy import Engine
 
 from micdb.analysis.library.found import defects, looked_at
@@ -62,7 +62,9 @@ def scorecard(engine: Engine, *, level: float = 0.95) -> pd.DataFrame:
     looked = looked_at(engine, every_run=True)[["run", "detector", "version"]].drop_duplicates()
     table = looked.merge(counts, on="run").sort_values(["detector", "version", "run", "kind"])
     for name, other in (("precision", "false"), ("recall", "missed")):
-        share, low, high = _share(table["right"].to_numpy(), table[other].to_numpy(), level)
+        share, low, high = _share(
+            table["right"].to_numpy(dtype=np.float64), table[other].to_numpy(dtype=np.float64), level
+        )
         table[name], table[f"{name}_low"], table[f"{name}_high"] = share, low, high
     return table.reset_index(drop=True)
 
@@ -178,11 +180,11 @@ def _distinct(truth: pd.DataFrame) -> pd.DataFrame:
 
 
 def _share(
-    right: npt.NDArray[np.int64], wrong: npt.NDArray[np.int64], level: float
+    right: npt.NDArray[np.float64], wrong: npt.NDArray[np.float64], level: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     known = right + wrong > 0
     total = np.where(known, right + wrong, 1)
     tail = (1 - level) / 2
-    low, high = (beta.ppf(one, right + 0.5, wrong + 0.5) for one in (tail, 1 - tail))
+    low, high = (betaincinv(right + 0.5, wrong + 0.5, one) for one in (tail, 1 - tail))
     low, high = np.where(right == 0, 0.0, low), np.where(wrong == 0, 1.0, high)
     return tuple(np.where(known, one, np.nan) for one in (right / total, low, high))  # type: ignore[return-value]

@@ -14,12 +14,12 @@ from os import PathLike
 from os import path as os_path
 from pathlib import Path, PurePosixPath
 
-from micdb.errors import SheetError, suggestion
+from micdb.errors import SheetError, UsageError, suggestion
 from micdb.ingest.sheet_map import SheetMap, read_map
 from micdb.ingest.sheet_row import Line, PropertyEntry, Row, Step, read_row
 from micdb.ingest.sheet_table import Table, read_table
 
-__all__ = ["PropertyEntry", "Row", "Sheet", "SheetMap", "Step", "read_map", "read_sheet"]
+__all__ = ["PropertyEntry", "Row", "Sheet", "SheetMap", "Step", "read_map", "read_sheet", "read_tables"]
 
 
 @dataclass(frozen=True)
@@ -155,3 +155,22 @@ def _distinct(path: Path, rows: list[Row]) -> tuple[Row, ...]:
 def _ends_in(whole: str, name: str) -> bool:
     parts = PurePosixPath(name).parts
     return Path(whole).parts[-len(parts) :] == parts
+
+
+def read_tables(
+    sheet: str | PathLike[str] | None, map_: str | PathLike[str] | None, root: Path
+) -> tuple[Sheet | None, frozenset[Path]]:
+    """Return the sheet that two files make, if any, and the files themselves: they are no micrographs.
+
+    Raises
+    ------
+    UsageError
+        One is given without the other.
+    """
+    if sheet is None and map_ is None:
+        return None, frozenset()
+    if sheet is None or map_ is None:
+        missing = "sheet" if sheet is None else "map"
+        raise UsageError(f"a samples sheet needs its map and the map its sheet; --{missing} is missing")
+    table = read_sheet(Path(sheet), read_map(Path(map_)), root=root)
+    return table, frozenset({Path(sheet).resolve(), Path(map_).resolve()})

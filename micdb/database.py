@@ -10,12 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from micdb import compact as compacting
 from micdb import fsck, snapshots
+from micdb.analysis.library.library import Library
 from micdb.analysis.link import link
+from micdb.analysis.scorecard import scorecard
 from micdb.bundle import export as exporting
 from micdb.bundle.image import StoredImage, load_images
 from micdb.catalog import statistics, tables
@@ -23,7 +26,7 @@ from micdb.catalog.engine import place, reading
 from micdb.corrections import Corrections
 from micdb.errors import UsageError
 from micdb.ingest import pipeline, query_picture, watching
-from micdb.ingest.sheet import Sheet, read_map, read_sheet
+from micdb.ingest.sheet import read_tables
 from micdb.populate import service
 from micdb.populate.pictures import image_keys, load_pictures
 from micdb.query import saving
@@ -170,6 +173,15 @@ class Database(Tables):
         """What people say of the defects that were found: accept, reject, relabel, move, add, undo."""
         return Corrections(self.engine)
 
+    @property
+    def library(self) -> Library:
+        """The defect library: motifs, their mean look, counts and densities; see docs/library.md."""
+        return Library(self.context)
+
+    def scorecard(self, *, level: float = 0.95) -> pd.DataFrame:
+        """Return precision and recall of each detector of defects; see `micdb.analysis.scorecard`."""
+        return scorecard(self.engine, level=level)
+
     # ------------------------------------------------------------------ services
 
     def ingest(
@@ -208,7 +220,7 @@ class Database(Tables):
         """
         several = [paths] if isinstance(paths, str | PathLike) else list(paths)
         folder = Path(several[0]) if several else Path()
-        table, own = _read_sheet(sheet, map, folder)
+        table, own = read_tables(sheet, map, folder)
         delivery = pipeline.Delivery(
             self.engine, self.root, lab, table, own, defer=defer_pixels, workers=_worker_count(workers)
         )
@@ -258,7 +270,7 @@ class Database(Tables):
         where = Path(folder)
 
         def make() -> pipeline.Delivery:
-            return pipeline.Delivery(self.engine, self.root, lab, *_read_sheet(sheet, map, where))
+            return pipeline.Delivery(self.engine, self.root, lab, *read_tables(sheet, map, where))
 
         return watching.watch(where, make, settle=settle, poll=poll, stop=stop, tell=tell)
 
@@ -380,15 +392,3 @@ def _worker_count(workers: int) -> int:
     if workers < 0:
         raise UsageError(f"workers is {workers}; it must be 0 (one per processor) or more")
     return workers
-
-
-def _read_sheet(
-    sheet: PathText | None, map_: PathText | None, root: Path
-) -> tuple[Sheet | None, frozenset[Path]]:
-    if sheet is None and map_ is None:
-        return None, frozenset()
-    if sheet is None or map_ is None:
-        missing = "sheet" if sheet is None else "map"
-        raise UsageError(f"a samples sheet needs its map and the map its sheet; --{missing} is missing")
-    table = read_sheet(Path(sheet), read_map(Path(map_)), root=root)
-    return table, frozenset({Path(sheet).resolve(), Path(map_).resolve()})

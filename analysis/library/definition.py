@@ -65,12 +65,13 @@ def degree(definition: Definition, rows: pd.DataFrame, descriptors: Descriptors)
     """
     by = definition["by"]
     if by == "any":
-        return np.max([degree(part, rows, descriptors) for part in definition["of"]], axis=0, initial=0.0)
+        parts = [degree(part, rows, descriptors) for part in definition["of"]]
+        return np.asarray(np.max(parts, axis=0), dtype=np.float64)
     if by == "examples":
         return _likeness(definition, rows, descriptors)
     same = rows["kind"] == definition["kind"]
     same &= rows["key"].isna() if by == "kind" else rows["key"] == definition["key"]
-    return same.to_numpy(dtype=np.float64)
+    return np.asarray(same, dtype=np.float64)
 
 
 def assign(motifs: Mapping[int, Definition], rows: pd.DataFrame, descriptors: Descriptors) -> pd.Series:

@@ -66,6 +66,17 @@ def motif(connection: Connection, name: str) -> Motif:
     return known[name]
 
 
+def require_free(connection: Connection, name: str) -> None:
+    """Refuse a name that is empty or taken, with `UsageError`."""
+    if not name.strip():
+        raise UsageError("the name of a motif is empty; give it one, for example 'Si1C3'")
+    taken = {one.name: one.status for one in motifs(connection, retired=True)}
+    if name in taken:
+        raise UsageError(
+            f"there is a motif {name!r} already ({taken[name]}): choose another name, or rename that one"
+        )
+
+
 def insert(
     connection: Connection, name: str, definition: Mapping[str, Any], *, status: str = "proposed"
 ) -> int:
@@ -76,13 +87,7 @@ def insert(
     UsageError
         The name is empty, or taken.
     """
-    if not name.strip():
-        raise UsageError("the name of a motif is empty; give it one, for example 'Si1C3'")
-    taken = {one.name: one.status for one in motifs(connection, retired=True)}
-    if name in taken:
-        raise UsageError(
-            f"there is a motif {name!r} already ({taken[name]}): choose another name, or rename that one"
-        )
+    require_free(connection, name)
     row = {"name": name, "definition": dict(definition), "status": status, "person_pk": _curator(connection)}
     pk = add(connection, defect_motif, row)
     record(connection, "add", "defect_motif", detail={"name": name, "definition": dict(definition)})
@@ -95,6 +100,12 @@ def change(connection: Connection, pk: int, **values: Any) -> None:
         defect_motif.update().where(defect_motif.c.pk == pk).values(**values, person_pk=_curator(connection))
     )
     record(connection, "change", "defect_motif", detail={"pk": pk, **values})
+
+
+def remove(connection: Connection, one: Motif) -> None:
+    """Take away a motif whose place others take; no defect may belong to it any more."""
+    connection.execute(defect_motif.delete().where(defect_motif.c.pk == one.pk))
+    record(connection, "remove", "defect_motif", uid=one.uid, detail={"name": one.name})
 
 
 def put(connection: Connection, members: Iterable[int], motif_pk: int | None) -> int:
