@@ -54,13 +54,17 @@ class Table:
         Rows; the index is not shown. Units come from ``frame.attrs["units"]``.
     caption
         One line above it.
+    rows
+        How many are shown; None for all.
     """
 
     frame: pd.DataFrame
     caption: str = ""
+    rows: int | None = MAX_ROWS
 
     def html(self) -> str:
-        """Return the first `MAX_ROWS` rows, and how many more there are."""
+        """Return the first rows, and how many more there are."""
+        most = len(self.frame) if self.rows is None else self.rows
         units = self.frame.attrs.get("units") or {}
         columns = [str(name) for name in self.frame.columns]
         numeric = [_is_number(self.frame[name]) for name in self.frame.columns]
@@ -69,13 +73,13 @@ class Table:
             "</small></th>"
             for name, right in zip(columns, numeric, strict=True)
         )
-        rows = self.frame.head(MAX_ROWS).astype(object).to_numpy()
+        rows = self.frame.head(most).astype(object).to_numpy()
         body = "".join(
             f"<tr>{''.join(_cell(value, right) for value, right in zip(row, numeric, strict=True))}</tr>"
             for row in rows
         )
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
-        more = len(self.frame) - MAX_ROWS
+        more = len(self.frame) - most
         rest = f'<p class="more">and {more} more rows</p>' if more > 0 else ""
         table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         return f'<div class="part"><div class="scroll">{table}</div>{rest}</div>'
@@ -156,16 +160,20 @@ class Plot:
         For example of `micdb.analysis.figures`.
     caption
         Below it; also its text for people who do not see it.
+    wide
+        Whether it takes the whole width of the page; None says yes for figures of more than 8 inches.
     """
 
     figure: Figure
     caption: str
+    wide: bool | None = None
 
     def html(self) -> str:
         """Return a figure element with a PNG inside."""
         png = BytesIO()
         self.figure.savefig(png, format="png", dpi=160, bbox_inches="tight", pad_inches=0.05)
-        size = "" if self.figure.get_figwidth() > 8 else " medium"  # [inch]
+        wide = self.figure.get_figwidth() > 8 if self.wide is None else self.wide  # [inch]
+        size = "" if wide else " medium"
         source = "data:image/png;base64," + b64encode(png.getvalue()).decode("ascii")
         caption = escape(self.caption)
         image = f'<img alt="{caption}" src="{source}">'
@@ -193,6 +201,19 @@ class Remarks:
     def html(self) -> str:
         """Return a list."""
         return f'<ul class="part remarks">{"".join(f"<li>{escape(line)}</li>" for line in self.lines)}</ul>'
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """Blocks behind a line to click on; printed in full."""
+
+    summary: str
+    blocks: Sequence[Block]
+
+    def html(self) -> str:
+        """Return a details element."""
+        inside = "".join(block.html() for block in self.blocks)
+        return f'<details class="part"><summary>{escape(self.summary)}</summary>{inside}</details>'
 
 
 @dataclass(frozen=True, slots=True)

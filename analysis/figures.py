@@ -45,7 +45,7 @@ _UNITS_OF_LENGTH = ((1e6, "mm"), (1e3, "µm"), (1.0, "nm"), (1e-3, "pm"))  # [nm
 P = ParamSpec("P")
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Draw in the project's style and leave the caller's own settings alone."""
 
     @wraps(draw)
@@ -124,7 +124,7 @@ def scale_bar(axes: Axes, pixel_size_nm: float) -> None:
     axes.add_artist(bar)
 
 
-@_styled
+@styled
 def montage(
     images: Sequence[NDArray[Any]],
     titles: Sequence[str],
@@ -170,7 +170,7 @@ def montage(
     return _with_data(figure, pd.DataFrame({"title": list(titles), "pixel_size_nm": list(pixel_sizes)}))
 
 
-@_styled
+@styled
 def atoms_figure(
     image: NDArray[Any], atoms: pd.DataFrame, bonds: NDArray[Any], *, pixel_size_nm: float
 ) -> Figure:
@@ -222,7 +222,7 @@ def atoms_figure(
     return _with_data(figure, atoms)
 
 
-@_styled
+@styled
 def link_figure(link: Link) -> Figure:
     """Draw observed against out-of-fold predicted values of the best fitted model, honestly.
 

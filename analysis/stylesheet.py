@@ -77,6 +77,7 @@ figcaption b { display: block; color: var(--ink); font-weight: 600; }
   padding: 12px 18px; font-weight: 600;
 }
 .verdict.good { border-color: var(--good); }
+summary { color: var(--accent); cursor: pointer; font-size: .9rem; }
 ul.remarks { color: var(--muted); font-size: .88rem; padding-left: 1.2em; margin-bottom: 0; }
 pre {
   background: var(--code); border-radius: 8px; padding: 14px 18px; margin-bottom: 0; overflow-x: auto;

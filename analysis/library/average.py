@@ -26,62 +26,6 @@ _SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Average:
-    """What the members of a motif look like.
-
-    Parameters
-    ----------
-    picture
-        Mean ``(n, n)``, the centre of the defect in the middle; in standard deviations of each image above
-        its median.
-    pixel_size
-        Of the picture [nm]; None where the scale of a member is unknown.
-    sites
-        Mean atoms; none where the detector gives no structure.
-    misfit
-        Of each member that was averaged, by its key: how far it is from the mean, best first. A root mean
-        square distance [nm] where there are atoms, else one minus the correlation.
-    """
-
-    picture: Floats
-    pixel_size: float | None
-    sites: tuple[Site, ...]
-    misfit: pd.Series
-
-    @property
-    def positions(self) -> pd.DataFrame:
-        """``x_nm``, ``y_nm``, ``sd_nm``, ``species`` and ``share`` of the mean atoms."""
-        names = ["x_nm", "y_nm", "sd_nm", "species", "share"]
-        return pd.DataFrame([[getattr(site, name) for name in names] for site in self.sites], columns=names)
-
-
-def average(context: Context, members: pd.DataFrame) -> Average:
-    """Return the mean look of some defects of one kind.
-
-    Parameters
-    ----------
-    context
-        The database.
-    members
-        As from `micdb.analysis.library.found.defects`, one or more. Of more than 300 as many are drawn.
-    """
-    if len(members) > _LOOKED_AT:
-        members = members.sample(_LOOKED_AT, random_state=_SEED).sort_index()
-    grid = _grid(members)
-    found = details(context.engine, members["pk"].tolist())["structure"]
-    if grid.scaled and all(sites is not None and len(sites) > 1 for sites in found):
-        structures = [_structure(sites) for sites in found]
-        poses, sites, misfit = _laid(structures)
-        by_key = dict(zip(members["pk"].tolist(), poses, strict=True))
-        picture = _mean(list(cut(context, members, grid, by_key).values()))
-    else:
-        picture, misfit = _turned(list(cut(context, members, grid).values()))
-        sites = []
-    ranked = pd.Series(misfit, index=members["pk"].tolist()).sort_values(kind="stable")
-    return Average(picture, grid.step if grid.scaled else None, tuple(sites), ranked)
-
-
-@dataclass(frozen=True, slots=True)
 class Grid:
     """Where the pixels of a mean picture lie.
 
@@ -107,6 +51,68 @@ class Grid:
             return x, y
         back = np.stack((x - pose.shift[0], y - pose.shift[1]), axis=-1) @ pose.matrix
         return back[..., 0], back[..., 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Average:
+    """What the members of a motif look like.
+
+    Parameters
+    ----------
+    picture
+        Mean ``(n, n)``, the centre of the defect in the middle; in standard deviations of each image above
+        its median.
+    grid
+        Where the pixels of the picture lie.
+    sites
+        Mean atoms; none where the detector gives no structure.
+    misfit
+        Of each member that was averaged, by its key: how far it is from the mean, best first. A root mean
+        square distance [nm] where there are atoms, else one minus the correlation.
+    """
+
+    picture: Floats
+    grid: Grid
+    sites: tuple[Site, ...]
+    misfit: pd.Series
+
+    @property
+    def pixel_size(self) -> float | None:
+        """Of the picture [nm]; None where the scale of a member is unknown."""
+        return self.grid.step if self.grid.scaled else None
+
+    @property
+    def positions(self) -> pd.DataFrame:
+        """``x_nm``, ``y_nm``, ``sd_nm``, ``species`` and ``share`` of the mean atoms, from the centre out."""
+        names = ["x_nm", "y_nm", "sd_nm", "species", "share"]
+        outwards = sorted(self.sites, key=lambda site: math.hypot(site.x_nm, site.y_nm))
+        return pd.DataFrame([[getattr(site, name) for name in names] for site in outwards], columns=names)
+
+
+def average(context: Context, members: pd.DataFrame) -> Average:
+    """Return the mean look of some defects of one kind.
+
+    Parameters
+    ----------
+    context
+        The database.
+    members
+        As from `micdb.analysis.library.found.defects`, one or more. Of more than 300 as many are drawn.
+    """
+    if len(members) > _LOOKED_AT:
+        members = members.sample(_LOOKED_AT, random_state=_SEED).sort_index()
+    grid = _grid(members)
+    found = details(context.engine, members["pk"].tolist())["structure"]
+    if grid.scaled and all(sites is not None and len(sites) > 1 for sites in found):
+        structures = [_structure(sites) for sites in found]
+        poses, sites, misfit = _laid(structures)
+        by_key = dict(zip(members["pk"].tolist(), poses, strict=True))
+        picture = _mean(list(cut(context, members, grid, by_key).values()))
+    else:
+        picture, misfit = _turned(list(cut(context, members, grid).values()))
+        sites = []
+    ranked = pd.Series(misfit, index=members["pk"].tolist()).sort_values(kind="stable")
+    return Average(picture, grid, tuple(sites), ranked)
 
 
 def _grid(members: pd.DataFrame) -> Grid:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from micdb.analysis.library import motifs as store
+from micdb.analysis.library.bundle import export_library
 from micdb.analysis.library.census import Census
 from micdb.analysis.library.curate import Built, Curator
 from micdb.analysis.library.entry import Entry
+from micdb.analysis.library.figure import ROWS, library_figure
+from micdb.analysis.library.page import library_page, ranked
 from micdb.analysis.library.proposals import LEAST
 from micdb.catalog.engine import reading
 from micdb.query.context import Context
 from micdb.query.frame import Frame
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RARE = 2  # members that a new motif needs
 _UNITS = {"density": "1/nm**2", "density_low": "1/nm**2", "density_high": "1/nm**2"}
@@ -31,7 +40,7 @@ class Library:
     """
 
     def __init__(self, context: Context, images: tuple[int, ...] | None = None) -> None:
-        self._context = context
+        self.context = context
         self._images = images
         self._curator = Curator(context.engine)
 
@@ -43,10 +52,10 @@ class Library:
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield the entries by name."""
-        census = Census(self._context.engine, self._images)
-        with reading(self._context.engine) as connection:
+        census = Census(self.context.engine, self._images)
+        with reading(self.context.engine) as connection:
             known = store.motifs(connection)
-        return (Entry(self._context, one, census) for one in known)
+        return (Entry(self.context, one, census) for one in known)
 
     def __getitem__(self, name: str) -> Entry:
         """Return a motif.
@@ -56,13 +65,13 @@ class Library:
         UsageError
             There is none of that name.
         """
-        with reading(self._context.engine) as connection:
+        with reading(self.context.engine) as connection:
             found = store.motif(connection, name)
-        return Entry(self._context, found, Census(self._context.engine, self._images))
+        return Entry(self.context, found, Census(self.context.engine, self._images))
 
     def names(self) -> list[str]:
         """Return the names of the motifs that are not retired, sorted."""
-        with reading(self._context.engine) as connection:
+        with reading(self.context.engine) as connection:
             return [one.name for one in store.motifs(connection)]
 
     def within(self, query: str | Frame) -> Library:
@@ -73,8 +82,8 @@ class Library:
         query
             Query text, or a frame of images.
         """
-        frame = Frame(self._context, "images").query(query) if isinstance(query, str) else query
-        return Library(self._context, tuple(frame.pks().tolist()))
+        frame = Frame(self.context, "images").query(query) if isinstance(query, str) else query
+        return Library(self.context, tuple(frame.pks().tolist()))
 
     def motifs(self, *, level: float = 0.95) -> pd.DataFrame:
         """Return the library as a table, the most frequent motif first.
@@ -96,6 +105,47 @@ class Library:
             table = table.sort_values(["n", "name"], ascending=[False, True]).reset_index(drop=True)
         table.attrs["units"] = dict(_UNITS)
         return table
+
+    def figure(self, *, level: float = 0.95) -> Figure:
+        """Return the figure of a paper, of the eight most frequent motifs; see `library_figure`."""
+        return library_figure(ranked(self)[:ROWS], level=level)
+
+    def page(self, path: str | PathLike[str], *, title: str = "Defect library", level: float = 0.95) -> Path:
+        """Write the library as one HTML page; see `micdb.analysis.library.page.library_page`."""
+        return library_page(self, path, title=title, level=level)
+
+    def export(
+        self,
+        folder: str | PathLike[str],
+        *,
+        title: str = "Defect library",
+        overwrite: bool = False,
+        level: float = 0.95,
+    ) -> Path:
+        """Write what a paper's supplement needs to a folder, and return it.
+
+        Page, figure as PDF and PNG at 180 mm, tables as CSV, mean structures as XYZ, mean pictures as TIFF,
+        the cards of the detectors, a README with methods, CITATION.cff.
+
+        Parameters
+        ----------
+        folder
+            Made here; whole, or not at all.
+        title
+            Of the page and the README.
+        overwrite
+            Whether a folder of that name may be replaced.
+        level
+            Probability of the intervals.
+
+        Raises
+        ------
+        UsageError
+            The folder exists or is inside the database, or no motif has members.
+        MissingExtraError
+            ASE, which writes XYZ, is not installed.
+        """
+        return export_library(self, folder, title=title, overwrite=overwrite, level=level)
 
     # ------------------------------------------------------------------ curating
 
