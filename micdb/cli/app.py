@@ -8,5 +8,12 @@ from micdb.cli.options import WrongCommand, app
 
 __all__ = ["WrongCommand", "app"]
 
-for _room in ("bring", "ask", "learn", "keep"):  # the order in which ``micdb --help`` lists them
+for _room in (
+    "bring",
+    "ask",
+    "correct",
+    "library",
+    "learn",
+    "keep",
+):  # the order in which ``micdb --help`` lists them
     import_module(f"micdb.cli.{_room}")
