@@ -8,7 +8,7 @@ import typer
 
 from micdb.cli import output
 from micdb.cli.options import AsJson, Db, Format, app, chosen
-from micdb.corrections import Correction
+from micdb.corrections.log import Correction
 from micdb.errors import UsageError
 
 correct = typer.Typer(
