@@ -34,6 +34,7 @@ _NETWORK = 0.003
 # In pure noise the network sees a column now and then, alone and unsure (under 0.77 in 1e4 nm**2): a column
 # without another one so near [nm] has to be surer.
 _COMPANY, _ALONE = 0.5, 0.8
+_SPACING_TOLERANCE = 0.08  # calibrations are a few per cent off; a wrong one, or a wrong lattice, is more
 _TOO_CLOSE = 0.06  # [nm] two fits that fell into one column
 
 
@@ -93,6 +94,30 @@ def find(image: Floats, pitch: float | None, network: nn.Module, threshold: floa
     return Columns(Fit(*(getattr(fit, name)[order] for name in Fit.__slots__)), probability[order], assumed)
 
 
+def unlike(columns: Columns, pitch: float | None, wanted: float | None) -> str | None:
+    """Return why columns are not those of a material, by their distance; None where nothing says so.
+
+    Parameters
+    ----------
+    columns
+        As found.
+    pitch
+        Pixel size [nm]; None when unknown.
+    wanted
+        Distance of nearest columns that the material has [nm]; None when unknown.
+    """
+    if wanted is None or pitch is None or len(columns.fit.x) < 2:
+        return None
+    xy = np.column_stack((columns.fit.x, columns.fit.y))
+    near = float(np.median(graph.nearest_distances(xy))) * pitch
+    if abs(near / wanted - 1) <= _SPACING_TOLERANCE:
+        return None
+    return (
+        f"by the pixel size of {pitch:.4g} nm its columns are {near:.3g} nm apart; spacing_nm says "
+        f"{wanted:g} nm: correct the pixel size, or look at the columns"
+    )
+
+
 def _wrong_scale(spectrum: Spectrum, pitch: float | None) -> str | None:
     """Return why a pixel size is missing or cannot be right, by the strongest lattice planes of the image."""
     if pitch is None and spectrum.ratio < _LATTICE:
@@ -137,7 +162,7 @@ def _ask(image: Floats, pitch: float, network: nn.Module, threshold: float) -> t
 def _fit(image: Floats, start: Floats, *, width: float) -> Fit:
     """Fit columns of about that width [pixel], on averaged pixels where they are much finer than it."""
     factor = max(int(width / _FINE), 1)
-    coarse = _averaged(image, factor)
+    coarse = averaged(image, factor)
     begin = (start + 0.5) / factor - 0.5
     near = float(np.median(graph.nearest_distances(begin))) if len(begin) > 1 else 4 * width / factor
     near = max(near, 2.5 * width / factor)
@@ -164,7 +189,7 @@ def _blended(fit: Fit, seen: Floats, *, floor: float) -> Fit:
     return replace(fit, x=fit.x + share * (seen[:, 0] - fit.x), y=fit.y + share * (seen[:, 1] - fit.y))
 
 
-def _averaged(image: Floats, factor: int) -> Floats:
+def averaged(image: Floats, factor: int) -> Floats:
     """Return the means of blocks of `factor` x `factor` pixels; incomplete ones are filled by mirroring."""
     if factor == 1:
         return image

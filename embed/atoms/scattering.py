@@ -42,8 +42,10 @@ class Scattering:
     sd: Floats
 
 
-def scattering(image: Floats, xy: Floats, sigma: float) -> Scattering:
-    """Return the integrated intensity of the columns of an image, on an even background.
+def scattering(
+    image: Floats, xy: Floats, sigma: float, *, tail: float | None = None, knots: float | None = None
+) -> Scattering:
+    """Return the integrated intensity of the columns of an image, on an even or a smooth background.
 
     Parameters
     ----------
@@ -53,14 +55,23 @@ def scattering(image: Floats, xy: Floats, sigma: float) -> Scattering:
         Positions ``(n, 2)`` as x, y [pixel].
     sigma
         Width of a Gaussian that fits the columns [pixel].
+    tail
+        Share of the profile that is twice as wide, of a core of that width; both are fitted unless given.
+    knots
+        Distance of the knots of a background of cubic splines [pixel]; None for an even background.
     """
+    best = (sigma, tail) if tail is not None else _profile(image, xy, sigma)
+    solution = _solve(image, xy, *best, knots=knots)
+    return Scattering(solution.value, _deviations(solution.normal, len(xy)))
+
+
+def _profile(image: Floats, xy: Floats, sigma: float) -> tuple[float, float]:
+    """Return the width of the core [pixel] and the share of the tail under which the image is likeliest."""
     core, tail = 1.0, _TAILS[2]
     for _ in range(2):
         core = min(_CORES, key=lambda one: _solve(image, xy, one * sigma, tail).charge)
         tail = min(_TAILS, key=lambda one: _solve(image, xy, core * sigma, one).charge)
-    best = (core * sigma, tail)
-    solution = _solve(image, xy, *best)
-    return Scattering(solution.value, _deviations(solution.normal))
+    return core * sigma, tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +83,8 @@ class _Solution:
     charge: float
 
 
-def _solve(image: Floats, xy: Floats, sigma: float, tail: float) -> _Solution:
-    design, seen = _design(xy, image.shape, sigma, tail)
+def _solve(image: Floats, xy: Floats, sigma: float, tail: float, *, knots: float | None = None) -> _Solution:
+    design, seen = _design(xy, image.shape, sigma, tail, knots=knots)
     value = image.ravel()[seen]
     weight = np.ones(len(value))
     for _ in range(_REWEIGHTED):
@@ -86,25 +97,25 @@ def _solve(image: Floats, xy: Floats, sigma: float, tail: float) -> _Solution:
         variance = np.maximum(typical + slope * (expected - expected.mean()), 0.1 * typical)
         weight = 1 / variance
     charge = float((np.log(variance) + square / variance).mean())
-    return _Solution(np.asarray(solution[:-1]), normal, charge)
+    return _Solution(np.asarray(solution[: len(xy)]), normal, charge)
 
 
-def _deviations(normal: sparse.csc_array) -> Floats:
-    """Return the standard deviations of the columns ``(n,)``: roots of the diagonal of the inverse."""
-    solver, n = linalg.splu(normal), normal.shape[0] - 1
+def _deviations(normal: sparse.csc_array, n: int) -> Floats:
+    """Return the standard deviations of the `n` columns: roots of the diagonal of the inverse."""
+    solver = linalg.splu(normal)
     found = np.empty(n)
     for start in range(0, n, _AT_ONCE):
         stop = min(start + _AT_ONCE, n)
-        unit = np.zeros((n + 1, stop - start))
+        unit = np.zeros((normal.shape[0], stop - start))
         unit[np.arange(start, stop), np.arange(stop - start)] = 1.0
         found[start:stop] = np.diagonal(solver.solve(unit)[start:stop])
     return np.asarray(np.sqrt(found))
 
 
 def _design(
-    xy: Floats, shape: tuple[int, ...], sigma: float, tail: float
+    xy: Floats, shape: tuple[int, ...], sigma: float, tail: float, *, knots: float | None
 ) -> tuple[sparse.csr_array, npt.NDArray[np.int64]]:
-    """Return unit columns and an even background as a matrix, and the pixels its rows are."""
+    """Return unit columns and the background as a matrix, and the pixels its rows are."""
     steps = np.arange(-math.ceil(_REACH * sigma), math.ceil(_REACH * sigma) + 1)
     corner = np.rint(xy).astype(np.int64)
     x, y = corner[:, :1] + steps, corner[:, 1:] + steps
@@ -116,7 +127,28 @@ def _design(
     column = np.broadcast_to(np.arange(len(xy))[:, None, None], inside.shape)[inside]
     seen, row = np.unique(flat, return_inverse=True)
     columns = sparse.csr_array((value[inside], (row, column)), shape=(len(seen), len(xy)))
-    return sparse.csr_array(sparse.hstack([columns, np.ones((len(seen), 1))])), seen
+    behind = np.ones((len(seen), 1)) if knots is None else _splines(seen, shape, knots)
+    return sparse.csr_array(sparse.hstack([columns, behind])), seen
+
+
+def _splines(seen: npt.NDArray[np.int64], shape: tuple[int, ...], knots: float) -> sparse.csr_array:
+    """Return uniform cubic B-splines ``(pixels, splines)`` at the pixels of an image of that shape."""
+    found = None
+    for place, size in zip(np.divmod(seen, shape[1]), shape, strict=True):
+        count = max(round(size / knots), 1)
+        at = (place + 0.5) * count / size
+        whole = np.minimum(at.astype(np.int64), count - 1)
+        t = (at - whole)[:, None]
+        value = np.hstack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6
+        index = whole[:, None] + np.arange(4)
+        if found is None:
+            found = value, index
+        else:
+            value = (found[0][:, :, None] * value[:, None, :]).reshape(len(seen), 16)
+            index = (found[1][:, :, None] * (count + 3) + index[:, None, :]).reshape(len(seen), 16)
+    used, column = np.unique(index, return_inverse=True)
+    row = np.repeat(np.arange(len(seen)), 16)
+    return sparse.csr_array((value.ravel(), (row, column.ravel())), shape=(len(seen), len(used)))
 
 
 def _disc(x: Floats, y: Floats, sigma: float) -> Floats:

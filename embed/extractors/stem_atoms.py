@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from micdb.embed.atoms.find import Columns, find
+from micdb.embed.atoms.find import Columns, find, unlike
 from micdb.embed.atoms.frame import COARSEST_PIXEL, FITTED, Frame, connect, measure, prepared
 from micdb.embed.atoms.heat_map import NM_PER_PIXEL
 from micdb.embed.atoms.species import assign, candidates
-from micdb.embed.graph import nearest_distances
 from micdb.embed.nets import weights
 from micdb.errors import UsageError
 from micdb.populate.extractor import Card, Extraction, Extractor, check_positive
@@ -25,7 +24,6 @@ from micdb.populate.facts import BONDS
 from micdb.records import Picture, Refusal
 
 _CARD = weights.card("stem-atoms")
-_SPACING_TOLERANCE = 0.08  # calibrations are a few per cent off; a wrong one, or a wrong lattice, is more
 
 _SCHEMA = pa.schema([
     *FITTED,
@@ -105,19 +103,8 @@ class StemAtoms(Extractor):
         columns = find(upright, pitch, weights.unet("stem-atoms"), self.parameters["least_probability"])
         if isinstance(columns, str):
             return columns
-        return self._unlike(columns, pitch) or self._frame(columns, image.shape, corner, pitch)
-
-    def _unlike(self, columns: Columns, pitch: float | None) -> str | None:
-        """Return why the columns are not those of the material, by their distance."""
-        wanted = self.parameters["spacing_nm"]
-        if wanted is None or pitch is None or len(columns.fit.x) < 2:
-            return None
-        near = float(np.median(nearest_distances(np.column_stack((columns.fit.x, columns.fit.y))))) * pitch
-        if abs(near / wanted - 1) <= _SPACING_TOLERANCE:
-            return None
-        return (
-            f"by the pixel size of {pitch:.4g} nm its columns are {near:.3g} nm apart; spacing_nm says "
-            f"{wanted:g} nm: correct the pixel size, or look at the columns"
+        return unlike(columns, pitch, self.parameters["spacing_nm"]) or self._frame(
+            columns, image.shape, corner, pitch
         )
 
     def _frame(

@@ -41,7 +41,7 @@ LAYERS: dict[str, Layer] = {
 #: What can be planted: in a column of two chalcogens one or both may be missing or exchanged.
 DEFECTS = (
     "metal-vacancy", "chalcogen-vacancy", "chalcogen-divacancy", "metal-dopant", "chalcogen-dopant",
-    "metal-antisite", "chalcogen-adatom", "metal-adatom",
+    "metal-antisite", "chalcogen-adatom", "metal-adatom", "metal-interstitial",
 )  # fmt: skip
 
 _METAL_DISTANCE = 0.274  # [nm] of neighbours in bcc W, 0.2725 in bcc Mo: no closer across the boundary
@@ -170,6 +170,11 @@ def _plant(planter: Planter, name: str, layer: Layer, dopants: tuple[int, int]) 
         planter.add(planter.xyz[site] + np.array([0.0, 0.0, _ADATOM_HEIGHT]), layer.chalcogen, "adatom")
         return
     site = planter.site(chalcogens, name)
+    if name == "metal-interstitial":  # in the middle of a ring, in the plane of the metal
+        bonds = planter.xyz[planter.around([site])] - planter.xyz[site]
+        hollow = planter.xyz[site, :2] - bonds[0, :2] if len(bonds) else planter.xyz[site, :2]
+        planter.add(np.append(hollow, 0.0), layer.metal, "interstitial")
+        return
     pair = np.flatnonzero(np.hypot(*(planter.xyz[:, :2] - planter.xyz[site, :2]).T) < 0.01).tolist()
     if name == "chalcogen-vacancy":
         planter.remove([site], "vacancy")

@@ -23,6 +23,7 @@ from micdb.errors import UsageError
 Floats = npt.NDArray[np.float64]
 
 OXYGEN = 8
+_SAME_COLUMN = 0.05  # [nm] columns of one element are farther apart
 
 
 class Perovskite(NamedTuple):
@@ -45,7 +46,7 @@ PEROVSKITES: dict[str, Perovskite] = {
 }
 
 #: What can be planted, by the sublattice it is planted in.
-DEFECTS = ("A-vacancy", "B-vacancy", "O-vacancy", "A-substitution", "B-substitution")
+DEFECTS = ("A-vacancy", "B-vacancy", "O-vacancy", "A-substitution", "B-substitution", "A-interstitial")
 
 
 def perovskite(
@@ -120,9 +121,19 @@ def perovskite(
             column = planter.column(planter.site(planter.number == sites[name[0]], name), share)
             if name.endswith("vacancy"):
                 planter.remove(column, "vacancy")
+            elif name.endswith("interstitial"):  # between two columns of A
+                planter.add(planter.xyz[column] + _halfway(planter, column[0]), kind.a, "interstitial")
             else:
                 planter.substitute(column, dopants["AB".index(name[0])])
     return planter.structure()
+
+
+def _halfway(planter: Planter, site: int) -> Floats:
+    """Return half the way ``(3,)`` to the nearest other column of the same element, in the plane."""
+    like = planter.xyz[planter.number == planter.number[site], :2] - planter.xyz[site, :2]
+    away = np.hypot(*like.T)
+    like, away = like[away > _SAME_COLUMN], away[away > _SAME_COLUMN]
+    return np.append(like[np.argmin(away)] / 2, 0.0)
 
 
 def tilted_cell(

@@ -37,12 +37,16 @@ class Schedule:
         Of the first weights and of every batch.
     decay
         Weight decay.
+    epochs
+        How often each batch is shown; ``steps / epochs`` are simulated. After the first time their order is
+        drawn anew.
     """
 
     steps: int
     rate: float = 3e-3
     seed: int = 0
     decay: float = 1e-4
+    epochs: int = 1
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step as a share of `rate`."""
@@ -74,7 +78,7 @@ def train(
     schedule
         Steps, rate and seed.
     workers
-        Processes that simulate.
+        Processes that simulate; 0 to do so here.
     watch
         Called with the step and the loss, now and then.
 
@@ -104,8 +108,26 @@ def train(
 
 
 def _batches(make: Make, schedule: Schedule, workers: int) -> Iterator[Batch]:
-    seeds = np.random.SeedSequence(schedule.seed).generate_state(schedule.steps, np.uint64)
+    count = math.ceil(schedule.steps / schedule.epochs)
+    if schedule.epochs == 1:
+        yield from _simulated(make, schedule.seed, count, workers)
+        return
+    kept: list[Batch] = []
+    for one in _simulated(make, schedule.seed, count, workers):
+        kept.append(one)
+        yield one
+    rng = np.random.default_rng(schedule.seed)
+    order = np.concatenate([rng.permutation(count) for _ in range(schedule.epochs - 1)])
+    for number in order[: schedule.steps - count].tolist():
+        yield kept[number]
+
+
+def _simulated(make: Make, seed: int, count: int, workers: int) -> Iterator[Batch]:
+    seeds = np.random.SeedSequence(seed).generate_state(count, np.uint64)
     waiting: deque[int] = deque(int(seed) for seed in seeds)
+    if not workers:
+        yield from map(make, waiting)
+        return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         ahead = deque(pool.submit(make, waiting.popleft()) for _ in range(min(4 * workers, len(waiting))))
         while ahead:

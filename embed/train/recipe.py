@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from micdb.embed.defects.network import DefectNet
 from micdb.embed.nets import weights
 from micdb.embed.nets.unet import UNet
-from micdb.embed.train import atoms
+from micdb.embed.train import atoms, defects
 from micdb.embed.train.loop import Make, Schedule, train
 from micdb.errors import UsageError, suggestion
 
@@ -41,12 +42,20 @@ class Recipe:
     make: Make
     loss: Callable[[nn.Module, tuple[Tensor, ...]], Tensor]
     schedule: Schedule
-    measure: Callable[[nn.Module], dict[str, str]]
+    measure: Callable[[nn.Module], dict[str, Any]]
 
 
 RECIPES: dict[str, Recipe] = {
     "stem-atoms": Recipe(
         UNet, {"base": 12, "levels": 4}, atoms.batch, atoms.loss, Schedule(4000), atoms.measure
+    ),
+    "stem-defects": Recipe(
+        DefectNet,
+        {"hidden": 48, "layers": 3},
+        defects.batch,
+        defects.loss,
+        Schedule(4000, epochs=20),
+        defects.measure,
     ),
 }
 

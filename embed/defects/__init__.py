@@ -1,0 +1,1 @@
+"""Point and line defects of atomic-resolution images: departures from the local lattice, and their names."""

@@ -1,0 +1,207 @@
+"""From columns to named defects: sites, departures, the classifier, and what each defect is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from micdb.embed.atoms.find import Columns
+from micdb.embed.atoms.species import Candidate as Species
+from micdb.embed.defects.candidates import Candidate, Departures, departures
+from micdb.embed.defects.classes import CLASSES, KINDS, REGULAR, UNKNOWN
+from micdb.embed.defects.local_graph import local_graphs
+from micdb.embed.defects.sites import Sites, sites, species_of
+from micdb.embed.defects.topology import Makeup, Topology
+
+if TYPE_CHECKING:
+    from micdb.embed.defects.network import DefectNet
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+_LONG = frozenset({"edge", "boundary", UNKNOWN})  # what may be seen in pieces
+_PIECES = 3.5  # [spacing] of pieces of one
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One defect.
+
+    Parameters
+    ----------
+    kind
+        One of the kinds of `micdb.embed.defects.classes.KINDS`.
+    score
+        Probability of the kind.
+    xy
+        Centre ``(2,)`` [pixel].
+    box
+        x, y, width, height around its departures [pixel].
+    atoms
+        Indices of the columns that make it up ``(n,)``; of missing ones, those around them.
+    formula, key
+        What it is made of; None where that cannot be told.
+    descriptor
+        ``(d,)``.
+    motif
+        Likeliest class: finer than the kind.
+    """
+
+    kind: str
+    score: float
+    xy: Floats
+    box: tuple[float, float, float, float]
+    atoms: Ints
+    formula: str | None
+    key: str | None
+    descriptor: Floats
+    motif: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """The defects of an image.
+
+    Parameters
+    ----------
+    defects
+        From the top, row by row.
+    area
+        What was looked at, holes left out [pixel**2].
+    species
+        Of each column; None where no candidates were given.
+    """
+
+    defects: list[Defect]
+    area: float
+    species: list[str] | None
+
+
+def detect(
+    image: Floats, columns: Columns, network: DefectNet, *, possible: Sequence[Species], least: float
+) -> Detection | str:
+    """Return the defects of an image ``(y, x)``, or why there is no lattice to depart from.
+
+    Parameters
+    ----------
+    image
+        Columns bright.
+    columns
+        Found in it.
+    network
+        The classifier.
+    possible
+        Species that columns may be; none to leave it open.
+    least
+        Probability that a kind needs.
+    """
+    from micdb.embed.defects.network import ask, probabilities
+
+    seen = sites(image, columns)
+    if isinstance(seen, str):
+        return seen
+    found = departures(seen, image.shape)
+    descriptors, logits = ask(network, local_graphs(image, seen, found))
+    probability = probabilities(network, descriptors, logits)
+    species = species_of(seen, tuple(possible))
+    topology = Topology(seen, species, found.void)
+    defects = []
+    for candidate, kind, score, rank in _named(found.candidates, probability, seen, least):
+        seen_as = _Seen(kind, score, descriptors[rank], _motif(probability[rank], kind))
+        defects.append(_defect(candidate, seen_as, topology, seen))
+    defects.sort(key=lambda one: (round(float(one.xy[1])), float(one.xy[0])))
+    return Detection(defects, min(_area(seen, found), float(image.size)), species)
+
+
+def kind_probabilities(probability: Floats) -> tuple[list[str], Floats]:
+    """Return the kinds and the probability of each ``(n, kinds)``, from those of the classes."""
+    kinds = sorted(set(KINDS.values()))
+    member = np.array([[KINDS[name] == kind for kind in kinds] for name in CLASSES], dtype=float)
+    return kinds, probability @ member
+
+
+def _named(
+    candidates: list[Candidate], probability: Floats, seen: Sites, least: float
+) -> list[tuple[Candidate, str, float, int]]:
+    """Return the candidates that are defects, pieces of long ones joined: kind, score, and first index."""
+    kinds, value = kind_probabilities(probability)
+    value = np.where(np.array(kinds) == REGULAR, -1.0, value)
+    named = [
+        (candidate, kinds[int(row.argmax())], float(row.max()), k)
+        for k, (candidate, row) in enumerate(zip(candidates, value, strict=True))
+        if row.max() >= least
+    ]
+    kept = [one for one in named if one[1] not in _LONG]
+    for kind in sorted(_LONG):
+        open_ = [one for one in named if one[1] == kind]
+        while open_:
+            first = max(open_, key=lambda one: len(one[0].nodes))
+            nodes, score, grown = first[0].nodes, first[2], True
+            open_.remove(first)
+            while grown:
+                tree = cKDTree(seen.xy[nodes])
+                near = [
+                    one for one in open_
+                    if tree.query(seen.xy[one[0].nodes])[0].min() <= _PIECES * seen.spacing
+                ]  # fmt: skip
+                grown = bool(near)
+                open_ = [one for one in open_ if not any(one is other for other in near)]
+                nodes = np.concatenate([nodes, *(one[0].nodes for one in near)])
+                score = max([score, *(one[2] for one in near)])
+            kept.append((replace(first[0], nodes=np.sort(nodes)), kind, score, first[3]))
+    return kept
+
+
+def _motif(probability: Floats, kind: str) -> str:
+    """Return the likeliest class of a kind."""
+    mine = [k for k, name in enumerate(CLASSES) if KINDS[name] == kind]
+    return CLASSES[max(mine, key=lambda k: probability[k])]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the classifier says of a candidate."""
+
+    kind: str
+    score: float
+    descriptor: Floats
+    motif: str
+
+
+def _defect(candidate: Candidate, said: _Seen, topology: Topology, seen: Sites) -> Defect:
+    made = topology.makeup(candidate)
+    long = said.kind in _LONG
+    own = made.foreign if len(made.foreign) else made.missing
+    centre = seen.xy[own if len(own) and not long else candidate.nodes].mean(axis=0)
+    low = seen.xy[candidate.nodes].min(axis=0) - seen.spacing / 2
+    high = seen.xy[candidate.nodes].max(axis=0) + seen.spacing / 2
+    return Defect(
+        said.kind,
+        said.score,
+        centre,
+        (float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])),
+        _atoms(candidate, made, said.kind, seen),
+        None if long else topology.formula(made, said.kind),
+        None if long else topology.key(made, said.kind),
+        said.descriptor,
+        said.motif,
+    )
+
+
+def _atoms(candidate: Candidate, made: Makeup, kind: str, seen: Sites) -> Ints:
+    """Return the columns that make a defect up; of missing ones, those around them."""
+    if kind not in _LONG and len(made.foreign) and kind != "ring":
+        return made.foreign
+    around = made.hosts if kind not in _LONG and len(made.missing) else candidate.nodes
+    columns = around[around < seen.columns]
+    return columns if len(columns) else made.hosts[made.hosts < seen.columns]
+
+
+def _area(seen: Sites, found: Departures) -> float:
+    """Return the area of the sites that are there or miss a column [pixel**2]."""
+    return float(((seen.kind >= 0) & ~found.void).sum()) * seen.cell_area
