@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from micdb.analysis.library.density import Counted, Density, Rates, density
 from micdb.analysis.library.found import cards, defects, looked_at
+from micdb.analysis.library.proposals import UNKNOWN
 from micdb.analysis.scorecard import Judged, judged
 from micdb.catalog.results import STANDING
 
@@ -104,7 +105,8 @@ class Census:
 
         Its false ones are taken to be spread over the motifs of the kind as its answers are.
         """
-        planted = self._cards[run].get("planted", {}).get(kind)
+        # Nobody plants what is unknown: it cannot be said how much of it is missed.
+        planted = None if kind == UNKNOWN else self._cards[run].get("planted", {}).get(kind)
         counts = self._judged.counts
         said = counts[(counts["run"] == run) & (counts["kind"] == kind)]
         if planted is None and said.empty:

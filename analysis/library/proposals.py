@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -67,15 +68,15 @@ def by_look(
             inside = np.flatnonzero(label == cluster)
             far = np.linalg.norm(points[inside] - points[inside].mean(axis=0), axis=1)
             shown = vectors.index[inside[np.argsort(far)[:_EXAMPLES]]]
-            name = _free(taken, (f"{prefix}-{number}" for number in range(1, len(taken) + 2)))
+            name = _free(taken, (f"{prefix}-{number}" for number in count(1)))
             yield name, of_examples(group.loc[shown, "uid"].tolist(), LEAST), vectors.index[inside]
 
 
 def _named(taken: set[str], kind: str, formula: str | None, key: str | None) -> str:
-    """Return the shortest name that is free: Si1C3; Si1C3 substitution; then with the graph."""
-    first = formula or kind
-    tries = [first] if key is None else [first, f"{first} {key.rpartition('-')[0]}", f"{first} {key}"]
-    return _free(taken, iter([*tries, *(f"{kind} {one}" for one in tries), f"{kind} {len(taken)}"]))
+    """Return the shortest name that is free: Si1C3; Si1C3 adatom; Si1C3 adatom Si1C3-edbedd31."""
+    plain = formula or kind
+    tries = [plain, f"{plain} {kind}", f"{plain} {kind} {key}"]
+    return _free(taken, chain(tries, (f"{plain} {kind} {number}" for number in count(2))))
 
 
 def _free(taken: set[str], names: Iterator[str]) -> str:
