@@ -53,6 +53,14 @@ def test_the_page_of_atoms_runs(tmp_path):
     assert re.search(r"sheet +\d+ +2$", run.stdout, re.MULTILINE), run.stdout
 
 
+def test_the_page_of_the_library_runs(tmp_path):
+    (page,) = blocks("python", (ROOT / "docs" / "library.md").read_text())
+    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"Si1C3 +1[0-3] ", run.stdout), run.stdout  # twelve are planted
+    assert (tmp_path / "supplement" / "figure-1.pdf").exists()
+
+
 def test_the_map_in_the_readme_is_a_map(tmp_path):
     (text,) = blocks("toml")
     path = tmp_path / "map.toml"
