@@ -14,12 +14,19 @@ from micdb.populate.extractor import extractors
 make = SimpleNamespace(**run_path(str(Path(__file__).parents[2] / "data" / "defects" / "make.py")))
 
 
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory):
+    """Two sheets in one file: simulated once, the truth of it stays in the detector."""
+    path = tmp_path_factory.mktemp("sheets") / "sheets.emd"
+    make.sheets(path, [{"Si1C3": 2, "vacancy": 1}, {"Si1C4": 1}])
+    return path
+
+
 @pytest.fixture
-def db(tmp_path, new_database):
+def db(tmp_path, new_database, simulated):
     extractors().register(make.PlantedDetector, name="planted")
     with new_database(tmp_path / "lab.micdb") as opened:
-        make.sheets(tmp_path / "sheets.emd", [{"Si1C3": 2, "vacancy": 1}, {"Si1C4": 1}])
-        opened.ingest(tmp_path / "sheets.emd")
+        opened.ingest(simulated)
         opened.populate("planted")
         yield opened
         report = fsck.check(opened.engine, opened.root, deep=True)
