@@ -7,7 +7,9 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from runpy import run_path
 from secrets import token_hex
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from micdb.catalog.engine import CATALOG, postgres_engine, sqlite_engine
 from micdb.catalog.postgres import parse_url
 from micdb.database import Database
 from micdb.opening import settle
+from micdb.populate.extractor import extractors
 from micdb.query import display
 from micdb.store.folder import make_folders
 
@@ -43,6 +46,14 @@ def shared() -> Path:
     if not (SHARED / "data" / "formats" / "manifest.json").is_file():
         pytest.skip("real data (../shared/data) is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def defects() -> SimpleNamespace:
+    """Return what makes sheets with known defects; its detector ``planted`` is registered."""
+    made = SimpleNamespace(**run_path(str(Path(__file__).parent / "data" / "defects" / "make.py")))
+    extractors().register(made.PlantedDetector, name="planted")
+    return made
 
 
 class PostgresServer:

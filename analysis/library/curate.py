@@ -78,9 +78,11 @@ class Curator:
         if not 0 < least <= 1:
             raise UsageError(f"least is {least!r}; expected a probability above 0, up to 1")
         rows = Census(self._engine).standing
-        self._check_examples(rows, uids)
+        shown, descriptors = self._examples(rows, uids)
         with writing(self._engine) as connection:
-            pk = store.insert(connection, name, define.of_examples(uids, least), status="accepted")
+            pk = store.insert(
+                connection, name, define.of_examples(shown, descriptors, least), status="accepted"
+            )
             chosen = {one.pk: one.definition for one in store.motifs(connection)}
             taken = define.assign(chosen, rows, self._descriptors)
             _put(connection, rows[taken == pk], taken[taken == pk])
@@ -165,7 +167,8 @@ class Curator:
         found = details(self._engine, rows["pk"].tolist())["descriptor"]
         return pd.Series(found.to_numpy(), index=rows.index, dtype=object)
 
-    def _check_examples(self, rows: pd.DataFrame, uids: list[str]) -> None:
+    def _examples(self, rows: pd.DataFrame, uids: list[str]) -> tuple[pd.DataFrame, pd.Series]:
+        """Return the rows of examples and their descriptors."""
         missing = sorted(set(uids) - set(rows["uid"]))
         if missing:
             raise UsageError(
@@ -178,12 +181,14 @@ class Curator:
                 f"{len(shown)} examples by {', '.join(detectors) or 'no detector'}: expected two or more by "
                 "one detector, whose descriptors can be compared"
             )
-        without = shown[self._descriptors(shown).isna()]
+        descriptors = self._descriptors(shown)
+        without = shown[descriptors.isna()]
         if not without.empty:
             raise UsageError(
                 f"{without['uid'].iloc[0]!r} has no descriptor: a person added it, or its detector has no "
                 "network; take others as examples"
             )
+        return shown, descriptors
 
 
 def _put(connection: Connection, rows: pd.DataFrame, taken: pd.Series) -> None:

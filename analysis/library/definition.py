@@ -4,7 +4,7 @@ A definition is a small JSON tree, kept in ``defect_motif.definition``::
 
     {"by": "key", "kind": "substitution", "key": "Si1C3-edbedd31"}     the same bond graph with species
     {"by": "kind", "kind": "boundary"}                                 where there is no graph
-    {"by": "examples", "examples": [uid, ...], "least": 0.5}           looks like these
+    {"by": "examples", "examples": [uid, ...], "least": 0.5, ...}      looks like these: `of_examples`
     {"by": "any", "of": [definition, ...]}                             one of several: merged motifs
 """
 
@@ -31,9 +31,28 @@ def of_kind(kind: str, key: str | None) -> dict[str, Any]:
     return {"by": "kind", "kind": kind} if key is None else {"by": "key", "kind": kind, "key": key}
 
 
-def of_examples(uids: Iterable[str], least: float) -> dict[str, Any]:
-    """Return the definition of what looks like examples with a probability of `least` or more."""
-    return {"by": "examples", "examples": list(uids), "least": least}
+def of_examples(shown: pd.DataFrame, descriptors: pd.Series, least: float) -> dict[str, Any]:
+    """Return the definition of what looks like examples with a probability of `least` or more.
+
+    It keeps their descriptors, so that it holds whatever becomes of the examples.
+
+    Parameters
+    ----------
+    shown
+        Rows of the examples, all of one detector.
+    descriptors
+        Theirs.
+    least
+        Probability.
+    """
+    return {
+        "by": "examples",
+        "examples": shown["uid"].tolist(),
+        "descriptors": [[float(one) for one in vector] for vector in descriptors],
+        "detector": str(shown["detector"].iloc[0]),
+        "version": str(shown["version"].iloc[0]),
+        "least": least,
+    }
 
 
 def of_any(definitions: Iterable[Definition]) -> dict[str, Any]:
@@ -42,13 +61,6 @@ def of_any(definitions: Iterable[Definition]) -> dict[str, Any]:
     for one in definitions:
         parts += one["of"] if one["by"] == "any" else [one]
     return {"by": "any", "of": [dict(part) for part in parts]}
-
-
-def example_uids(definition: Definition) -> list[str]:
-    """Return the uids of all examples in a definition."""
-    if definition["by"] == "any":
-        return [uid for part in definition["of"] for uid in example_uids(part)]
-    return list(definition.get("examples", ()))
 
 
 def degree(definition: Definition, rows: pd.DataFrame, descriptors: Descriptors) -> Floats:
@@ -106,18 +118,12 @@ def assign(motifs: Mapping[int, Definition], rows: pd.DataFrame, descriptors: De
 
 def _likeness(definition: Definition, rows: pd.DataFrame, descriptors: Descriptors) -> Floats:
     """Return the probability of looking like the examples, of those where it is at least `least`."""
-    examples = rows["uid"].isin(definition["examples"])
     found = np.zeros(len(rows))
-    for _, detector in rows[examples].groupby(["detector", "version"]):
-        shown = detector.index
-        comparable = (rows["detector"] == detector["detector"].iloc[0]) & (
-            rows["version"] == detector["version"].iloc[0]
-        )
-        vectors = descriptors(rows[comparable]).dropna()
-        known = vectors.index.intersection(shown)
-        if len(known):
-            likely = membership(np.stack(vectors[known].tolist()), np.stack(vectors.tolist()))
-            place = rows.index.get_indexer(vectors.index)
-            found[place] = np.maximum(found[place], np.where(likely >= definition["least"], likely, 0.0))
-    found[examples.to_numpy()] = 1.0
+    same = (rows["detector"] == definition["detector"]) & (rows["version"] == definition["version"])
+    vectors = descriptors(rows[same]).dropna()
+    if len(vectors):
+        likely = membership(np.array(definition["descriptors"]), np.stack(vectors.tolist()))
+        place = rows.index.get_indexer(vectors.index)
+        found[place] = np.where(likely >= definition["least"], likely, 0.0)
+    found[rows["uid"].isin(definition["examples"]).to_numpy()] = 1.0
     return found

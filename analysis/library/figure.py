@@ -210,4 +210,6 @@ def _densities(figure: Figure, rows: Sequence[Mapping[str, Any]], height: float,
     told = "; ".join(
         f"{colour}: {said[one]}" for one, colour in ((True, "blue"), (False, "orange")) if one in kinds
     )
-    figure.text(0.205, 0.06 / height, f"Bars: {100 * level:g} % intervals; {told}.", fontsize=_TINY, color=MUTED)
+    figure.text(
+        0.205, 0.06 / height, f"Bars: {100 * level:g} % intervals; {told}.", fontsize=_TINY, color=MUTED
+    )

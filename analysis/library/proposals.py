@@ -69,7 +69,7 @@ def by_look(
             far = np.linalg.norm(points[inside] - points[inside].mean(axis=0), axis=1)
             shown = vectors.index[inside[np.argsort(far)[:_EXAMPLES]]]
             name = _free(taken, (f"{prefix}-{number}" for number in count(1)))
-            yield name, of_examples(group.loc[shown, "uid"].tolist(), LEAST), vectors.index[inside]
+            yield name, of_examples(group.loc[shown], vectors[shown], LEAST), vectors.index[inside]
 
 
 def _named(taken: set[str], kind: str, formula: str | None, key: str | None) -> str:

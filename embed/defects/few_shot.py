@@ -18,6 +18,7 @@ from micdb.errors import UsageError
 Floats = npt.NDArray[np.float64]
 
 _NARROWEST = 0.35  # standard deviation of ln(distance**2) of members: that of chi-squared with 16 degrees
+_UNSURE = 4.0  # [examples] the scale of so many is as unsure as the distances themselves
 _APART = 4.0  # [that deviation] the rest is farther out at its middle: at twice the distance of members
 _ROUNDS = 50
 _PRIOR = 2.0  # examples that the typical distance of nearest neighbours is worth beside those given
@@ -54,9 +55,11 @@ def membership(examples: npt.NDArray[np.floating], others: npt.NDArray[np.floati
     if not len(asked):
         return np.empty(0)
     left_out = np.square(shown - (shown.sum(axis=0) - shown) / (len(shown) - 1)).sum(axis=1)
-    left_out *= (len(shown) - 1) / len(shown)  # a mean of one less is as much farther off
-    scale = (left_out.sum() + _PRIOR * _nearest(asked)) / (len(shown) + _PRIOR)
+    k = len(shown)
+    left_out *= (k * k - 1) / (k * k)  # that to the mean of one less is as much farther off
+    scale = (left_out.sum() + _PRIOR * _nearest(asked)) / (k + _PRIOR)
     spread = max(_NARROWEST, float(np.log(np.maximum(left_out, 1e-12) / max(scale, 1e-12)).std()))
+    spread *= math.sqrt(1 + _UNSURE / k)
     distance = np.square(asked - shown.mean(axis=0)).sum(axis=1)
     return _posterior(np.log(np.maximum(distance, 1e-12) / max(scale, 1e-12)), spread)
 

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from runpy import run_path
-from types import SimpleNamespace
-
 import pytest
 
 from micdb import opening
-from micdb.populate.extractor import extractors
 
-make = SimpleNamespace(**run_path(str(Path(__file__).parents[1] / "data" / "defects" / "make.py")))
 PLANTED = [{"Si1C3": 2, "vacancy": 1}, {"Si1C4": 1, "Si1C3": 1}, {"vacancy": 2, "Si1C3": 1}, {}]
 
 
 @pytest.fixture(scope="session")
-def sheets(tmp_path_factory):
+def sheets(tmp_path_factory, defects):
     """Four sheets in one file: the simulation is the slow part, the truth of it stays in the detector."""
     path = tmp_path_factory.mktemp("sheets") / "sheets.emd"
-    make.sheets(path, PLANTED)
+    defects.sheets(path, PLANTED)
     return path
 
 
 @pytest.fixture
 def planted(tmp_path, sheets):
     """A database of the sheets in which the planted detector has looked everywhere."""
-    extractors().register(make.PlantedDetector, name="planted")
     with opening.init(tmp_path / "lab.micdb") as db:
         db.ingest(sheets, lab="Delft")
         db.populate("planted")

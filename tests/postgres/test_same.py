@@ -90,3 +90,24 @@ def test_real_files_of_many_vendors(both, shared):
         db.ingest(files)
     assert both[0].images.count() > 8
     same(*both)
+
+
+def test_a_defect_library_and_its_corrections(both, tmp_path, defects):
+    defects.sheets(tmp_path / "sheets.emd", [{"Si1C3": 2, "vacancy": 1}, {"Si1C4": 1, "Si1C3": 1}])
+    for db in both:
+        db.ingest(tmp_path / "sheets.emd", lab="Delft")
+        db.populate("planted")
+        silicon = db.defects[db.defects.formula == "Si1C3"].sort_values(["x_px", "y_px"]).to_pandas()["uid"]
+        db.library.add("3-fold silicon", silicon)
+        db.library.build(rare=1)
+        db.library.merge(["V1", "Si1C4"], into="others")
+        db.corrections.move(silicon[0], 30, 40)
+        db.corrections.reject(silicon[1])
+        db.corrections.undo(db.corrections.relabel(silicon[2], "adatom")[0].uid)
+        db.library.retire("others")
+        db.library.build(rare=1)
+    pd.testing.assert_frame_equal(*(db.library.motifs() for db in both))
+    pd.testing.assert_frame_equal(*(db.scorecard().drop(columns="run") for db in both))
+    pd.testing.assert_frame_equal(*(shown(db, "defects") for db in both))
+    told = [db.corrections.history()[["verb", "undone", "by"]] for db in both]
+    pd.testing.assert_frame_equal(*told)

@@ -75,6 +75,17 @@ def test_a_motif_from_examples(planted):
     assert named(planted) == {"3-fold silicon": 4, "V1": 3, "Si1C4": 1}
 
 
+def test_a_motif_outlives_its_examples(planted):
+    silicon = planted.defects[planted.defects.formula == "Si1C3"].to_pandas()["uid"].tolist()
+    planted.library.add("3-fold silicon", silicon[:2])
+    planted.corrections.reject(silicon[:2])
+    planted.library.build()
+    assert sorted(planted.library["3-fold silicon"].members["uid"]) == sorted(silicon[2:])
+    planted.populate("planted", parameters={"edition": 2})
+    planted.library.build()
+    assert len(planted.library["3-fold silicon"].members) == 4
+
+
 def test_examples_may_be_a_frame(planted):
     entry = planted.library.add("hole", planted.defects[planted.defects.kind == "vacancy"])
     assert len(entry.members) == 3

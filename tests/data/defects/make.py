@@ -27,7 +27,7 @@ SYMBOL = {6: "C", 14: "Si"}
 
 
 class PlantedDetector(Extractor):
-    """Answers with the defects of simulated images; `truth` maps the name of an image to its rows."""
+    """Answers with the defects of simulated images; `truth` maps an image to its rows."""
 
     card: ClassVar[Card] = Card(
         name="planted",
@@ -43,12 +43,13 @@ class PlantedDetector(Extractor):
         },
     )
     schemas: ClassVar = {"defects": DEFECTS}
-    truth: ClassVar[dict[str, list[dict[str, Any]]]] = {}
+    truth: ClassVar[dict[bytes, list[dict[str, Any]]]] = {}  # by the bytes of the pixels
 
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction]:
         """Yield the rows of each picture."""
         for picture in pictures:
-            rows = [{"image": picture.image, "frame": 0, **row} for row in self.truth[picture.name]]
+            known = self.truth[picture.pixels.tobytes()]
+            rows = [{"image": picture.image, "frame": 0, **row} for row in known]
             height, width = picture.pixels.shape[-2:]
             area = height * width * PIXEL**2
             tables = {"defects": pa.Table.from_pylist(rows, schema=DEFECTS)}
@@ -66,7 +67,7 @@ def sheets(path: Path, planted: list[dict[str, int]], *, first: int = 0, counts:
         axes = [(name, "[n_m]", np.arange(200) * PIXEL) for name in "yx"]
         name = f"sheet{number:03d}"
         groups[name] = (image.image, axes)
-        PlantedDetector.truth[name] = rows_of(image)
+        PlantedDetector.truth[image.image.tobytes()] = rows_of(image)
     emd.write_ncem(path, groups)
     return list(groups)
 

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from runpy import run_path
 from types import SimpleNamespace
 
 import pytest
 
 from micdb import cli, opening
-from micdb.populate.extractor import extractors
-
-make = SimpleNamespace(**run_path(str(Path(__file__).parents[2] / "data" / "defects" / "make.py")))
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory):
+def stored(tmp_path_factory, defects):
     folder = tmp_path_factory.mktemp("cli")
-    extractors().register(make.PlantedDetector, name="planted")
     with opening.init(folder / "lab.micdb") as db:
-        make.sheets(folder / "sheets.emd", [{"Si1C3": 3, "vacancy": 2}, {"Si1C4": 1}])
+        defects.sheets(folder / "sheets.emd", [{"Si1C3": 3, "vacancy": 2}, {"Si1C4": 1}])
         db.ingest(folder / "sheets.emd")
         db.populate("planted")
     return folder / "lab.micdb"

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from runpy import run_path
-from types import SimpleNamespace
-
 import pytest
 
 from micdb import fsck
-from micdb.populate.extractor import extractors
-
-make = SimpleNamespace(**run_path(str(Path(__file__).parents[2] / "data" / "defects" / "make.py")))
 
 
 @pytest.fixture(scope="session")
-def simulated(tmp_path_factory):
+def simulated(tmp_path_factory, defects):
     """Two sheets in one file: simulated once, the truth of it stays in the detector."""
     path = tmp_path_factory.mktemp("sheets") / "sheets.emd"
-    make.sheets(path, [{"Si1C3": 2, "vacancy": 1}, {"Si1C4": 1}])
+    defects.sheets(path, [{"Si1C3": 2, "vacancy": 1}, {"Si1C4": 1}])
     return path
 
 
 @pytest.fixture
 def db(tmp_path, new_database, simulated):
-    extractors().register(make.PlantedDetector, name="planted")
     with new_database(tmp_path / "lab.micdb") as opened:
         opened.ingest(simulated)
         opened.populate("planted")
@@ -34,11 +26,11 @@ def db(tmp_path, new_database, simulated):
 
 
 @pytest.fixture
-def sheets(db, tmp_path):
+def sheets(db, tmp_path, defects):
     """Return what brings in further sheets, on which no detector has run."""
 
     def bring(planted, *, first):
-        make.sheets(tmp_path / f"more{first}.emd", planted, first=first)
+        defects.sheets(tmp_path / f"more{first}.emd", planted, first=first)
         db.ingest(tmp_path / f"more{first}.emd")
 
     return bring
