@@ -150,6 +150,7 @@ def connect(
     *,
     corner: tuple[int, int],
     cutoff: float | None = None,
+    species: Sequence[str] | None = None,
     further: Mapping[str, Any] | None = None,
 ) -> Frame:
     """Return a frame from the columns fitted in its scanned part.
@@ -164,13 +165,22 @@ def connect(
         ``(y, x)`` where it begins in the frame.
     cutoff
         Longest bond [pixel]; None for 1.35 times the median neighbour distance.
+    species
+        Of each column ``(n,)``, where known: then, without `cutoff`, the bonds of each pair of species end at
+        the first minimum of its own distribution of distances; see `micdb.embed.graph.pair_cutoffs`.
     further
         Columns that an extractor adds.
     """
     xy = np.column_stack((fit.x, fit.y))
     near = float(np.median(graph.nearest_distances(xy))) if len(xy) > 1 else math.nan
     reach = cutoff if cutoff is not None else BOND * near if len(xy) > 1 else 0.0
-    i, j, _ = graph.neighbours(xy, reach)
+    if species is None or cutoff is not None or len(xy) < 2:
+        i, j, _ = graph.neighbours(xy, reach)
+    else:
+        labels = np.asarray(species)
+        longest = graph.pair_cutoffs(xy, labels)
+        i, j, _ = graph.bonds(xy, labels, longest)
+        reach = max(longest.values())
     room = np.minimum(xy, np.array([shape[1] - 1, shape[0] - 1]) - xy).min(axis=1)
     moved = Fit(fit.x + corner[1], fit.y + corner[0], fit.height, fit.sigma, fit.sd, fit.height_sd)
     count = graph.coordination(len(xy), i, j)

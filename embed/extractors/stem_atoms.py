@@ -50,12 +50,13 @@ class StemAtoms(Extractor):
     least_probability
         Of a column.
     cutoff_nm
-        Longest bond [nm]; None for 1.35 times the median nearest-neighbour distance.
+        Longest bond [nm]; None to take, with `species`, for each pair of them the first minimum of its own
+        distribution of distances, without, 1.35 times the median nearest-neighbour distance.
     """
 
     card: ClassVar[Card] = Card(
         name="stem-atoms",
-        version="1",
+        version="2",
         summary="Atom columns with standard deviations, species, bonds, coordination, by a network and a fit",
         parameters={
             "species": "",
@@ -121,4 +122,6 @@ class StemAtoms(Extractor):
             further["species_probability"] = sure
         wanted = self.parameters["cutoff_nm"]
         cutoff = None if wanted is None or pitch is None else wanted / pitch
-        return connect(columns.fit, shape, corner=corner, cutoff=cutoff, further=further)
+        return connect(
+            columns.fit, shape, corner=corner, cutoff=cutoff, species=further["species"], further=further
+        )

@@ -147,6 +147,22 @@ def test_bonds_and_coordination_of_graphene():
     assert (nearest, unit) == (pytest.approx(0.139, abs=0.004), "nm")
 
 
+def test_bonds_are_cut_off_species_by_species():
+    """Silicon in two sites of graphene has four bonds of 0.19 nm; carbon's end at 0.19 nm."""
+    sheet = graphene((4.0, 4.0), seed=2, rotation=20.0, defects={"Si1C4": 4})
+    simulated = adf_image(sheet, (250, 250), pixel_size=0.016, seed=2, counts=30.0, probe=PROBE)
+    silicon = simulated.xy[simulated.number == 14]
+
+    def around(**parameters):
+        rows = answer(picture(simulated), **parameters).tables["atoms"].to_pandas()
+        _, nearest = cKDTree(rows[["x_nm", "y_nm"]]).query(silicon)
+        return rows.loc[nearest, "coordination"].tolist()
+
+    assert around(species="C Si") == [4, 4, 4, 4]
+    assert min(around()) < 4  # by one cut-off for all
+    assert min(around(species="C Si", cutoff_nm=0.16)) < 4  # as told
+
+
 def test_a_frame_that_cannot_be_measured_is_left_out():
     good = simulate("graphene", side=96)
     stack = np.stack([np.zeros_like(good.image), good.image])
