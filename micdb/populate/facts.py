@@ -120,6 +120,29 @@ HEIGHTS = pa.schema(
     ]
 )
 
+TILTS = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("idx", pa.int32(), nullable=False),  # number of the region within its frame, from 0
+        pa.field("x_px", pa.float32(), nullable=False),  # its centre
+        pa.field("y_px", pa.float32(), nullable=False),
+        pa.field("x_nm", pa.float32()),
+        pa.field("y_nm", pa.float32()),
+        pa.field("side_px", pa.float32(), nullable=False),  # root of its area
+        pa.field("beam_deg", pa.float64(), nullable=False),  # rotation of octahedra about [110], the beam
+        pa.field("cross_deg", pa.float64(), nullable=False),  # about [1-10], across the beam
+        pa.field("c_deg", pa.float64(), nullable=False),  # about [001], across the beam
+        pa.field("beam_sd_deg", pa.float64(), nullable=False),  # 1.645 of them are half a 90 % interval
+        pa.field("cross_sd_deg", pa.float64(), nullable=False),
+        pa.field("c_sd_deg", pa.float64(), nullable=False),
+        pa.field("mistilt_cross_mrad", pa.float64(), nullable=False),  # of the beam, along [1-10]
+        pa.field("mistilt_c_mrad", pa.float64(), nullable=False),  # and along [001]
+        pa.field("mistilt_cross_sd_mrad", pa.float64(), nullable=False),
+        pa.field("mistilt_c_sd_mrad", pa.float64(), nullable=False),
+    ]
+)
+
 FACTS: dict[str, pa.Schema] = {
     "atoms": ATOMS,
     "bonds": BONDS,
@@ -129,6 +152,7 @@ FACTS: dict[str, pa.Schema] = {
     "latents": LATENTS,
     "lattices": LATTICES,
     "heights": HEIGHTS,
+    "tilts": TILTS,
 }
 
 SITE = pa.struct(

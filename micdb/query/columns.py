@@ -19,7 +19,15 @@ from micdb.query.nodes import Kind
 from micdb.query.schema import Field
 from micdb.query.spatial.derived import DERIVED
 
-PART_UNITS = {"nm": "nm", "nm2": "nm**2", "pm": "pm", "deg": "deg", "s": "s", "eV": "eV"}  # by suffix
+PART_UNITS = {
+    "nm": "nm",
+    "nm2": "nm**2",
+    "pm": "pm",
+    "deg": "deg",
+    "mrad": "mrad",
+    "s": "s",
+    "eV": "eV",
+}  # by suffix
 PARTS = {  # kept in Parquet, or computed from what is
     "atoms": "atom",
     "bonds": "bond",
@@ -29,6 +37,7 @@ PARTS = {  # kept in Parquet, or computed from what is
     "latents": "latent",
     "lattices": "lattice",
     "heights": "height",
+    "tilts": "tilt",
     "rings": "ring",
     "neighbours": "neighbour",
 }

@@ -46,7 +46,8 @@ class Frame(Shaping, Answers):
         Surroundings of the query.
     base
         Table it starts from: images, samples, properties, runs, or one of what runs found: defects, segments,
-        particles, and in Parquet parts atoms, bonds, embeddings, patches, tracks, latents, lattices, heights.
+        particles, and in Parquet parts atoms, bonds, embeddings, patches, tracks, latents, lattices, heights,
+        tilts.
     steps, schema, vocabulary
         Verbs so far, the columns they leave, and what is known of the catalog; `then` passes them on.
     """

@@ -87,6 +87,11 @@ class Tables(ABC):
         return Frame(self.context, "heights")
 
     @property
+    def tilts(self) -> Frame:
+        """One row per region of a perovskite: rotations of its octahedra about three axes."""
+        return Frame(self.context, "tilts")
+
+    @property
     def rings(self) -> Frame:
         """One row per ring of bonds, computed when it is asked for."""
         return Frame(self.context, "rings")
