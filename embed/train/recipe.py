@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,33 @@ from torch import Tensor, nn
 from micdb.embed.defects.network import DefectNet
 from micdb.embed.nets import weights
 from micdb.embed.nets.unet import UNet
-from micdb.embed.train import atoms, defects
-from micdb.embed.train.loop import Make, Schedule, train
+from micdb.embed.nets.whitened import WhitenedNet
+from micdb.embed.tilts.angles import ANSWERS
+from micdb.embed.tilts.bank import COST, build
+from micdb.embed.tilts.cells import NUMBERS
+from micdb.embed.tilts.view import AXES
+from micdb.embed.train import atoms, defects, tilts
+from micdb.embed.train.loop import Batch, Schedule, train
 from micdb.errors import UsageError, suggestion
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """Simulations that are too dear to be repeated for every batch; a recipe's functions take their folder.
+
+    Parameters
+    ----------
+    build
+        Simulates what a folder lacks, and tells how many of how many there are.
+    cost
+        Of all of them, in words.
+    begin
+        Prepares the untrained network, if need be.
+    """
+
+    build: Callable[[Path, Callable[[int, int], None] | None], int]
+    cost: str
+    begin: Callable[..., None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +60,24 @@ class Recipe:
         Steps, rate, seed.
     measure
         What the trained network reaches on simulations of seeds it never saw, for its card.
+    bank
+        What is simulated once and learnt from again and again; None when every batch is simulated anew.
     """
 
     build: Callable[..., nn.Module]
-    network: Mapping[str, int]
-    make: Make
+    network: Mapping[str, Any]
+    make: Callable[..., Batch]
     loss: Callable[[nn.Module, tuple[Tensor, ...]], Tensor]
     schedule: Schedule
-    measure: Callable[[nn.Module], dict[str, Any]]
+    measure: Callable[..., dict[str, Any]]
+    bank: Bank | None = None
+
+    def begun(self) -> nn.Module:
+        """Return the untrained network."""
+        network = self.build(**self.network)
+        if self.bank and self.bank.begin:
+            self.bank.begin(network)
+        return network
 
 
 RECIPES: dict[str, Recipe] = {
@@ -56,6 +91,15 @@ RECIPES: dict[str, Recipe] = {
         defects.loss,
         Schedule(4000, epochs=20),
         defects.measure,
+    ),
+    "abf-tilts": Recipe(
+        WhitenedNet,
+        {"inputs": NUMBERS, "answers": ANSWERS, "magnitudes": len(AXES)},
+        tilts.batch,
+        tilts.loss,
+        Schedule(30000, rate=2e-3),
+        tilts.measure,
+        Bank(build, COST, tilts.begin),
     ),
 }
 
@@ -80,6 +124,33 @@ def schedule_of(name: str, *, steps: int | None = None, seed: int | None = None)
     )
 
 
+def with_bank(name: str, folder: Path | None, *, watch: Callable[[int, int], None] | None = None) -> Recipe:
+    """Return a recipe whose bank is in a folder; what is missing there is simulated first.
+
+    Raises
+    ------
+    UsageError
+        There is no such recipe, or it needs a bank and no folder is given.
+    """
+    schedule_of(name)
+    recipe = RECIPES[name]
+    if recipe.bank is None:
+        return recipe
+    if folder is None:
+        raise UsageError(
+            f"{name} learns from a bank that is simulated once ({recipe.bank.cost}): name a folder for it, "
+            "bank= or --bank; one that is there already is used, one that is not finished goes on"
+        )
+    recipe.bank.build(folder, watch)
+    begin = partial(recipe.bank.begin, folder=folder) if recipe.bank.begin else None
+    return replace(
+        recipe,
+        make=partial(recipe.make, folder=folder),
+        measure=partial(recipe.measure, folder=folder),
+        bank=replace(recipe.bank, begin=begin),
+    )
+
+
 def follow(
     name: str,
     *,
@@ -88,6 +159,8 @@ def follow(
     seed: int | None = None,
     workers: int = 1,
     watch: Callable[[int, float], None] | None = None,
+    bank: Path | None = None,
+    watch_bank: Callable[[int, int], None] | None = None,
 ) -> weights.Weights:
     """Train weights and write them with their card.
 
@@ -103,23 +176,25 @@ def follow(
         Processes that simulate.
     watch
         Called with the step and the loss, now and then.
+    bank, watch_bank
+        Folder of the bank, where the recipe has one; called while it is built.
 
     Raises
     ------
     UsageError
-        As for `schedule_of`.
+        As for `schedule_of` and `with_bank`.
     """
     schedule = schedule_of(name, steps=steps, seed=seed)
-    recipe = RECIPES[name]
+    recipe = with_bank(name, bank, watch=watch_bank)
     network, seconds = train(
-        lambda: recipe.build(**recipe.network),
+        recipe.begun,
         recipe.make,
         recipe.loss,
         schedule,
         workers=workers,
         watch=watch,
     )
-    described: dict[str, Any] = {**asdict(schedule), "simulator": recipe.make.__module__}
+    described: dict[str, Any] = {**asdict(schedule), "simulator": RECIPES[name].make.__module__}
     measured = {**recipe.measure(network), "training": f"{seconds:.0f} s of processor time"}
     return weights.save(
         network, name, arguments=dict(recipe.network), recipe=described, measured=measured, folder=folder
