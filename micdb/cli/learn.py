@@ -19,6 +19,9 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Batches to learn from, instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that simulate.")] = 1,
+    bank: Annotated[
+        Path | None, typer.Option(help="Folder for what is simulated once, for weights that learn from it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a network again, from simulated images with known truth."""
@@ -32,7 +35,14 @@ def train(
             if advance:
                 advance(f"loss {loss:.4f}", step, total)
 
-        made = follow(name, folder=out, steps=steps, seed=seed, workers=workers, watch=watch)
+        def watch_bank(made: int, wanted: int) -> None:
+            if advance:
+                advance("simulating the bank", made, wanted)
+
+        made = follow(
+            name, folder=out, steps=steps, seed=seed, workers=workers, watch=watch, bank=bank,
+            watch_bank=watch_bank,
+        )  # fmt: skip
     if as_json:
         output.print_json(made.as_json())
         return
