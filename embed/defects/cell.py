@@ -32,6 +32,8 @@ _NEAR = 0.42  # [neighbour distance] a column farther from a site is not on it
 _FITS = 3
 _FEWEST = 12
 _SPARED = 1.25  # ratio of sites that a larger cell must do without to be preferred
+_FULL = 0.35  # of the sites in the rectangle around the columns, that have one
+_CLOSE, _CLOSELY = 0.25, 0.4  # [neighbour distance] of columns from sites; 0.15 of columns at random are
 _ON = 0.6  # of the columns that are on a site, or the basis is none of theirs
 
 
@@ -103,7 +105,8 @@ def _fitted(part: Floats, vectors: Floats, near: float) -> Cell | None:
     for _ in range(_FITS):
         cell, site, off = _nearest((part - centre) @ np.linalg.inv(vectors), sites, vectors)
         on = off <= _NEAR * near
-        if on.sum() < max(_FEWEST, _ON * len(part)):
+        room = float(np.ptp(part, axis=0).prod()) / abs(float(np.linalg.det(vectors))) * len(sites)
+        if on.sum() < max(_FEWEST, _ON * len(part), _FULL * room):
             return None
         design = np.column_stack((cell[on], np.eye(len(sites))[site[on]]))
         if np.linalg.matrix_rank(design) < design.shape[1]:
@@ -111,6 +114,9 @@ def _fitted(part: Floats, vectors: Floats, near: float) -> Cell | None:
         solution = np.asarray(np.linalg.lstsq(design, part[on], rcond=None)[0], dtype=np.float64)
         vectors = solution[:2]
         sites = (solution[2:] - centre) @ np.linalg.inv(vectors)
+    off = _nearest((part - centre) @ np.linalg.inv(vectors), sites, vectors)[2]
+    if (off <= _CLOSE * near).mean() < _CLOSELY:
+        return None
     return Cell(vectors, centre + sites[0] @ vectors, (sites - sites[0]) % 1.0)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
+from micdb.embed import graph
 from micdb.embed.atoms.find import Columns
 from micdb.embed.atoms.species import Candidate as Species
 from micdb.embed.defects.candidates import Candidate, Departures, departures
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Named = tuple[Candidate, str, float, int]  # kind, its probability, and the candidate's number
 
 _LONG = frozenset({"edge", "boundary", UNKNOWN})  # what may be seen in pieces
 _PIECES = 3.5  # [spacing] of pieces of one
@@ -107,7 +110,7 @@ def detect(
         return seen
     found = departures(seen, image.shape)
     descriptors, logits = ask(network, local_graphs(image, seen, found))
-    probability = probabilities(network, descriptors, logits)
+    probability = probabilities(network, logits)
     species = species_of(seen, tuple(possible))
     topology = Topology(seen, species, found.void)
     defects = []
@@ -125,9 +128,7 @@ def kind_probabilities(probability: Floats) -> tuple[list[str], Floats]:
     return kinds, probability @ member
 
 
-def _named(
-    candidates: list[Candidate], probability: Floats, seen: Sites, least: float
-) -> list[tuple[Candidate, str, float, int]]:
+def _named(candidates: list[Candidate], probability: Floats, seen: Sites, least: float) -> list[Named]:
     """Return the candidates that are defects, pieces of long ones joined: kind, score, and first index."""
     kinds, value = kind_probabilities(probability)
     value = np.where(np.array(kinds) == REGULAR, -1.0, value)
@@ -138,23 +139,26 @@ def _named(
     ]
     kept = [one for one in named if one[1] not in _LONG]
     for kind in sorted(_LONG):
-        open_ = [one for one in named if one[1] == kind]
-        while open_:
-            first = max(open_, key=lambda one: len(one[0].nodes))
-            nodes, score, grown = first[0].nodes, first[2], True
-            open_.remove(first)
-            while grown:
-                tree = cKDTree(seen.xy[nodes])
-                near = [
-                    one for one in open_
-                    if tree.query(seen.xy[one[0].nodes])[0].min() <= _PIECES * seen.spacing
-                ]  # fmt: skip
-                grown = bool(near)
-                open_ = [one for one in open_ if not any(one is other for other in near)]
-                nodes = np.concatenate([nodes, *(one[0].nodes for one in near)])
-                score = max([score, *(one[2] for one in near)])
-            kept.append((replace(first[0], nodes=np.sort(nodes)), kind, score, first[3]))
+        kept += _joined([one for one in named if one[1] == kind], seen)
     return kept
+
+
+def _joined(pieces: list[Named], seen: Sites) -> list[Named]:
+    """Return pieces of a kind as wholes: what is near is one; the largest piece speaks for it."""
+    if not pieces:
+        return []
+    nodes = np.concatenate([one[0].nodes for one in pieces])
+    owner = np.repeat(np.arange(len(pieces)), [len(one[0].nodes) for one in pieces])
+    i, j, _ = graph.neighbours(seen.xy[nodes], _PIECES * seen.spacing)
+    links = coo_array((np.ones(len(i)), (owner[i], owner[j])), shape=(len(pieces), len(pieces)))
+    label = connected_components(links, directed=False)[1]
+    found = []
+    for group in (np.flatnonzero(label == one) for one in np.unique(label)):
+        mine = [pieces[k] for k in group.tolist()]
+        _, kind, _, rank = max(mine, key=lambda one: len(one[0].nodes))
+        whole = Candidate(np.unique(np.concatenate([one[0].nodes for one in mine])), True)
+        found.append((whole, kind, max(one[2] for one in mine), rank))
+    return found
 
 
 def _motif(probability: Floats, kind: str) -> str:

@@ -1,7 +1,8 @@
 """The classifier of defects: a graph network, its temperature, and how far from what it knows is odd.
 
-Probabilities are softened by one temperature (Guo et al., ICML 2017, 1321). A descriptor far from the means
-of all classes, in the metric of the spread within classes, is none of them (Lee et al., NeurIPS 31, 2018).
+Probabilities are softened by one temperature (Guo et al., ICML 2017, 1321). What no class wants, by the free
+energy of the logits, is none of them (Liu et al., NeurIPS 33, 21464, 2020); debris and disorder that it was
+shown are a class of their own.
 """
 
 from __future__ import annotations
@@ -32,8 +33,6 @@ class DefectNet(MessagePassing):
     """
 
     temperature: Tensor
-    centres: Tensor
-    precision: Tensor
     odd: Tensor
 
     def __init__(self, *, hidden: int = 48, layers: int = 3) -> None:
@@ -42,9 +41,7 @@ class DefectNet(MessagePassing):
             layers=layers, descriptor=DESCRIPTOR,
         )  # fmt: skip
         self.register_buffer("temperature", torch.ones(1))
-        self.register_buffer("centres", torch.zeros(len(CLASSES), DESCRIPTOR))
-        self.register_buffer("precision", torch.eye(DESCRIPTOR))
-        # slope and offset of the log-odds of being odd, over the logarithm of the squared distance
+        # slope and offset of the log-odds of being odd, over the free energy
         self.register_buffer("odd", torch.tensor([0.0, -20.0]))
 
 
@@ -60,25 +57,23 @@ def ask(network: DefectNet, graphs: list[LocalGraph]) -> tuple[Floats, Floats]:
     return np.concatenate([one for one, _ in parts]), np.concatenate([one for _, one in parts])
 
 
-def probabilities(network: DefectNet, descriptors: Floats, logits: Floats) -> Floats:
+def probabilities(network: DefectNet, logits: Floats) -> Floats:
     """Return the probability of each class ``(n, classes)``, that of the unknown no less than its oddity."""
     scaled = logits / float(network.temperature)
     value = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     value /= value.sum(axis=1, keepdims=True)
     unknown = CLASSES.index(UNKNOWN)
     slope, offset = (float(one) for one in network.odd)
-    log_odds = slope * np.log(np.maximum(distances(network, descriptors), 1e-12)) + offset
-    odd = np.maximum(1 / (1 + np.exp(-np.clip(log_odds, -50, 50))), value[:, unknown])
+    log_odds = np.clip(slope * energies(logits) + offset, -50, 50)
+    odd = np.maximum(1 / (1 + np.exp(-log_odds)), value[:, unknown])
     rest = np.delete(np.arange(len(CLASSES)), unknown)
     value[:, rest] *= ((1 - odd) / np.maximum(1 - value[:, unknown], 1e-12))[:, None]
     value[:, unknown] = odd
     return np.asarray(value)
 
 
-def distances(network: DefectNet, descriptors: Floats) -> Floats:
-    """Return the squared distance to the nearest class ``(n,)``, in units of the spread within classes."""
-    known = np.array([k for k, name in enumerate(CLASSES) if name != UNKNOWN])
-    centres = network.centres.numpy().astype(np.float64)[known]
-    precision = network.precision.numpy().astype(np.float64)
-    off = descriptors[:, None] - centres
-    return np.asarray(np.einsum("nki,ij,nkj->nk", off, precision, off).min(axis=1))
+def energies(logits: Floats) -> Floats:
+    """Return the free energy of the known classes ``(n,)``: high where none of them fits."""
+    known = np.delete(logits, CLASSES.index(UNKNOWN), axis=1)
+    top = known.max(axis=1)
+    return np.asarray(-(top + np.log(np.exp(known - top[:, None]).sum(axis=1))))

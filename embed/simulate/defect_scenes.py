@@ -40,7 +40,7 @@ MOTIFS: dict[str, dict[str, str]] = {
         "B-substitution": "substitution", "A-interstitial": "interstitial",
     },
 }  # fmt: skip
-_SEPARATION = 0.8  # [nm] of the sites of defects
+_SEPARATION, _CROWDED = 0.8, 0.5  # [nm] of the sites of defects; where their number is left to chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,13 @@ class DefectScene:
         Image and truth; its `defects` are planted ones in the view.
     names
         Of each of those defects: a key of `MOTIFS` under its material.
+    material
+        As given.
     """
 
     simulated: StemImage
     names: tuple[str, ...]
+    material: str
 
 
 def planted_scene(
@@ -140,7 +143,7 @@ def planted_scene(
         made = with_oddity(made, oddity, (side, side), seed=seed)
         names["unknown"] = "unknown"
     simulated = _imaged(made, host, how, seed)
-    return DefectScene(simulated, tuple(names[one.kind] for one in simulated.defects))
+    return DefectScene(simulated, tuple(names[one.kind] for one in simulated.defects), material)
 
 
 def family(material: str) -> str:
@@ -212,4 +215,34 @@ def random_imaging(rng: np.random.Generator, *, side: tuple[int, int] = (144, 22
         drift=(float(rng.normal(0, 0.03)), float(rng.normal(0, 0.03))),
         line_jitter=rng.uniform(0.0, 0.005) if rng.random() < 0.7 else 0.0,
         readout=rng.uniform(0.0, 1.0),
+    )
+
+
+def density_scene(
+    material: str, name: str, density: float, *, seed: int, imaging: Imaging | None = None
+) -> DefectScene:
+    """Simulate an image with a random number of one defect, of known expected density.
+
+    Parameters
+    ----------
+    material, imaging
+        As in `planted_scene`.
+    name
+        Of the defect.
+    density
+        Expected number per area of the view [1/nm**2]; the number is Poisson's.
+    seed
+        Of number, structure and noise.
+
+    Raises
+    ------
+    UsageError
+        As `planted_scene`; there is no room when the density is too high.
+    """
+    how = imaging or Imaging()
+    rng = np.random.default_rng((seed, 17))
+    number = int(rng.poisson(density * (how.side * how.pixel_size) ** 2))
+    rotation = float(rng.uniform(0, 360))
+    return planted_scene(
+        material, {name: number}, seed=seed, imaging=how, rotation=rotation, separation=_CROWDED
     )

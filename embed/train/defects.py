@@ -22,13 +22,14 @@ from micdb.embed.atoms.find import find
 from micdb.embed.defects.candidates import Departures, departures
 from micdb.embed.defects.classes import CLASSES, UNKNOWN
 from micdb.embed.defects.local_graph import LocalGraph, batched, local_graphs
-from micdb.embed.defects.network import DefectNet, ask, distances
+from micdb.embed.defects.network import DefectNet, ask, energies
 from micdb.embed.defects.sites import Sites, sites
 from micdb.embed.nets import weights
 from micdb.embed.simulate.defect_scenes import (
     MOTIFS,
     DefectScene,
     Imaging,
+    family,
     planted_scene,
     random_imaging,
 )
@@ -41,6 +42,8 @@ from micdb.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 
+#: Materials that the card's numbers are of: structures with dopants that differ from what they replace.
+MEASURED = ("graphene", "MoS2", "WS2", "WSe2", "SrTiO3")
 BATCH = 64  # candidates of a step
 _REGULAR = 0.35  # largest share of them that are no defects
 _MATCHED = 1.3  # [spacing] of a departure from what was planted
@@ -51,12 +54,12 @@ _ODD, _ODDITIES = (
     ("debris", "disorder"),
 )  # share of scenes with one of these; overlays are kept for tests
 _VISIBLE = 1.35  # ratio of the scattering of a dopant and its host
+_RARE = 0.12  # share of scenes with an edge, and with a boundary
+_FAINT = 0.6  # how often a carbon adatom is drawn against other adatoms
 _MANY = 3  # of one name in a scene
 _LEAST_PROBABILITY = 0.5
 _HELD_OUT = 2**40  # seeds of batches are drawn from all 64 bits: none of these few is likely among them
-_CALIBRATED, _MEASURED = 300, 400  # scenes
-_NOWHERE = 1e3  # mean of a class without an example
-_SHRUNK = 0.05  # share of the mean variance that is added to each
+_CALIBRATED, _MEASURED = 200, 300  # scenes
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def random_scene(
         try:
             return planted_scene(
                 material,
-                _plan(rng, kind, crowding),
+                _plan(rng, kind, chance=0.6 / (1 + 0.2 * crowding), several=max(_MANY - crowding // 3, 1)),
                 seed=int(rng.integers(2**32)),
                 imaging=imaging or random_imaging(rng),
                 oddity=str(rng.choice(_ODDITIES)) if rng.random() < odd else None,
@@ -143,17 +146,17 @@ def random_scene(
     raise UsageError(f"no room for defects of {material} in 20 scenes")
 
 
-def _plan(rng: np.random.Generator, kind: str, crowding: int) -> dict[str, int]:
+def _plan(rng: np.random.Generator, kind: str, *, chance: float = 0.6, several: int = 1) -> dict[str, int]:
+    """Return how many of which names, one of each kind at most: each kind with a chance, lines rarely."""
     by_kind: dict[str, list[str]] = {}
     for name, what in MOTIFS[kind].items():
         by_kind.setdefault(what, []).append(name)
-    several = max(_MANY - crowding // 3, 1)
     plan = {}
     for what, names in by_kind.items():
         rare = what in ("edge", "boundary")
-        if rng.random() < (0.12 if rare else 0.6 / (1 + 0.2 * crowding)):
-            weights_ = np.array([1.0 if name not in ("adatom",) else 0.6 for name in names])
-            name = str(rng.choice(names, p=weights_ / weights_.sum()))
+        if rng.random() < (_RARE if rare else chance):
+            share = np.array([_FAINT if name == "adatom" else 1.0 for name in names])
+            name = str(rng.choice(names, p=share / share.sum()))
             plan[name] = 1 if rare else int(rng.integers(1, several + 1))
     return plan
 
@@ -240,36 +243,46 @@ def measure(network: nn.Module) -> dict[str, Any]:
     return measured
 
 
-def medium_scene(
-    seed: int, kind: str | None = None, counts: tuple[float, float] = (10.0, 20.0)
-) -> DefectScene:
-    """Return a scene of a random material at medium dose, without oddities, of the calibrated microscope."""
-    rng = np.random.default_rng(seed)
-    dose = math.exp(rng.uniform(*np.log(counts)))
-    how = Imaging(counts=dose, pixel_size=float(rng.uniform(0.012, 0.018)))
-    return random_scene(rng, kind, imaging=how, odd=0.0)
+def medium_scene(seed: int, material: str | None = None, counts: float | None = None) -> DefectScene:
+    """Return a scene of known materials with the usual dopants, one defect of most kinds, at medium dose.
+
+    Parameters
+    ----------
+    seed
+        Of everything.
+    material
+        One of `MEASURED`; random unless given.
+    counts
+        In the brightest pixel of the host's strongest column; 10 to 20 unless given.
+    """
+    rng = np.random.default_rng((seed, 3))
+    material = material or str(rng.choice(MEASURED))
+    dose = counts or math.exp(rng.uniform(math.log(10.0), math.log(20.0)))
+    how = Imaging(counts=dose, pixel_size=float(rng.uniform(0.013, 0.017)))
+    while True:
+        try:
+            return planted_scene(
+                material,
+                _plan(rng, family(material)),
+                seed=seed,
+                imaging=how,
+                rotation=float(rng.uniform(0, 360)),
+            )
+        except UsageError:  # no room: another plan
+            continue
 
 
 def calibrate(network: DefectNet, scenes: list[DefectScene]) -> None:
-    """Set the temperature, the classes' means and spread, and what is odd, from scenes never trained on."""
+    """Set the temperature and what is odd, from scenes never trained on."""
     seen = [one for one in map(look, scenes) if one is not None]
     graphs = [graph for one in seen for graph in one.graphs]
     labels = np.concatenate([one.labels for one in seen])
-    descriptors, logits = ask(network, graphs)
+    logits = ask(network, graphs)[1]
     temperatures = np.exp(np.linspace(-1.0, 1.5, 101))
     cost = [float(_surprise(logits / one, labels).mean()) for one in temperatures]
     network.temperature.fill_(float(temperatures[int(np.argmin(cost))]))
-    centres = np.full((len(CLASSES), descriptors.shape[1]), _NOWHERE)
-    within = []
-    for k in np.unique(labels):
-        centres[k] = descriptors[labels == k].mean(axis=0)
-        within.append(descriptors[labels == k] - centres[k])
-    spread = np.cov(np.concatenate(within).T)
-    spread += _SHRUNK * np.trace(spread) / len(spread) * np.eye(len(spread))
-    network.centres.copy_(torch.from_numpy(centres))
-    network.precision.copy_(torch.from_numpy(np.linalg.inv(spread)))
-    far = np.log(np.maximum(distances(network, descriptors), 1e-6))
-    network.odd.copy_(torch.tensor(_logistic(far, labels == CLASSES.index(UNKNOWN))))
+    odd = labels == CLASSES.index(UNKNOWN)
+    network.odd.copy_(torch.tensor(_logistic(energies(logits), odd)))
 
 
 def _surprise(logits: Floats, labels: npt.NDArray[np.int64]) -> Floats:

@@ -89,7 +89,7 @@ RECIPES: dict[str, Recipe] = {
         {"hidden": 48, "layers": 3},
         defects.batch,
         defects.loss,
-        Schedule(4000, epochs=20),
+        Schedule(3600, epochs=30, decay=3e-4),
         defects.measure,
     ),
     "abf-tilts": Recipe(
