@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,11 +13,12 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from micdb.analysis.library.density import Counted, Density, Rates, density
-from micdb.analysis.library.found import cards, defects, looked_at
+from micdb.analysis.library.found import cards, defects, details, looked_at
 from micdb.analysis.library.proposals import UNKNOWN
 from micdb.analysis.scorecard import Judged, judged
 from micdb.catalog.results import STANDING
 
+_SOME = 50  # defects whose surroundings tell the host
 _THEIRS = ("detected", "accepted", "rejected", "replaced")  # states of what detectors said
 
 
@@ -106,7 +108,8 @@ class Census:
         Its false ones are taken to be spread over the motifs of the kind as its answers are.
         """
         # Nobody plants what is unknown: it cannot be said how much of it is missed.
-        planted = None if kind == UNKNOWN else self._cards[run].get("planted", {}).get(kind)
+        known = {} if kind == UNKNOWN else self._cards[run].get("planted", {})
+        planted = planted_in(known, kind, self._elements(members))
         counts = self._judged.counts
         said = counts[(counts["run"] == run) & (counts["kind"] == kind)]
         if planted is None and said.empty:
@@ -120,7 +123,39 @@ class Census:
         share = min(1.0, len(members) / every)
         return Rates(rates.found, rates.missed, rates.false * share, rates.area_nm2)
 
+    def _elements(self, members: pd.DataFrame) -> frozenset[str]:
+        """Return the elements around the defects that are more than one in seven of the atoms there."""
+        some = details(self.engine, members["pk"].tolist()[:_SOME])["structure"].dropna()
+        names = [
+            str(site["species"]).rstrip("0123456789") for sites in some for site in sites if site["species"]
+        ]
+        return frozenset(name for name, count in Counter(names).items() if count > len(names) / 7)
+
     def _said(self, run: int, kind: str) -> pd.DataFrame:
         rows = self.rows
         theirs = rows["state"].isin(_THEIRS) & rows["replaces"].isna()
         return rows[theirs & (rows["run"] == run) & (rows["kind"] == kind)]
+
+
+def planted_in(
+    planted: Mapping[str, Mapping[str, float]], kind: str, elements: frozenset[str]
+) -> Mapping[str, float] | None:
+    """Return what a card says of a kind of defect in such a host, or of the kind; None for neither.
+
+    Parameters
+    ----------
+    planted
+        Of the card: counts by kind, ``vacancy``, and by kind and host, ``vacancy in Mo S``.
+    kind
+        Of the defects.
+    elements
+        Of the host. The entry that shares most of them is taken, at least half of those in either.
+    """
+
+    def shared(name: str) -> float:
+        host = set(name.partition(" in ")[2].split())
+        return len(host & elements) / len(host | elements)
+
+    hosts = [name for name in planted if name.startswith(f"{kind} in ") and elements]
+    best = max(hosts, key=shared, default=None)
+    return planted[best] if best is not None and shared(best) >= 0.5 else planted.get(kind)

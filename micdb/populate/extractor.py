@@ -63,8 +63,9 @@ class Card:
     validated
         Measured numbers and where they come from.
     planted
-        Of a detector, by kind, what it did with planted truth: how many were ``planted`` and ``found``, how
-        many ``false`` ones it found in ``area_nm2``. Densities are corrected with it.
+        Of a detector, what it did with planted truth: how many were ``planted`` and ``found``, how many
+        ``false`` ones it found in ``area_nm2``; by kind, ``vacancy``, and by kind and elements of the host,
+        ``vacancy in Mo S``. Densities are corrected with it.
     """
 
     name: str
