@@ -65,11 +65,15 @@ def spectrum(cells: Floats, noise: Floats) -> Single:
     return np.concatenate((kept.real, kept.imag, level), axis=1).astype(np.float32)
 
 
+def whole(cells: Floats) -> Floats:
+    """Return cells ``(n, y, x)`` moved until B is at the origin, of mean 0 and spread 1."""
+    return np.asarray(fft.ifft2(_aligned(cells)[0]).real)
+
+
 def quarter(cell: Floats) -> Floats:
-    """Return what repeats four times in a cell ``(y, x)``, from B, in cells of mean 0 and spread 1."""
+    """Return what repeats four times in a cell ``(y, x)``, from B, of mean 0 and spread 1."""
     rows, columns = QUARTER
-    moved = fft.ifft2(_aligned(cell[None])[0]).real[0]
-    mean = moved.reshape(2, rows, 2, columns).mean(axis=(0, 2))
+    mean = whole(cell[None])[0].reshape(2, rows, 2, columns).mean(axis=(0, 2))
     return np.asarray((mean - mean.mean()) / mean.std())
 
 

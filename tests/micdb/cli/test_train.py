@@ -33,6 +33,12 @@ def test_a_short_training_leaves_weights_with_a_card(tmp_path):
     [
         (["stem-atom"], "micdb: there is no recipe 'stem-atom'; did you mean stem-atoms?"),
         (["stem-atoms", "--steps", "0"], "micdb: steps is 0; at least 1 is needed"),
+        (
+            ["abf-tilts"],
+            "micdb: abf-tilts learns from a bank that is simulated once (1,575 crystals, about 10 minutes of one "
+            "processor and 80 MB): name a folder for it, bank= or --bank; one that is there already is used, "
+            "one that is not finished goes on",
+        ),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, arguments, said):
