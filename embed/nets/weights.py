@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from micdb.errors import StoreError, UsageError, suggestion
 from micdb.extras import require
@@ -48,18 +51,20 @@ class Weights:
         return asdict(self)
 
 
-def card(name: str) -> Weights:
-    """Return the card of shipped weights.
+def card(name: str, folder: Path | None = None) -> Weights:
+    """Return the card of weights, the shipped ones unless a folder of others is given.
 
     Raises
     ------
     UsageError
         There are no weights of that name.
     """
-    path = FOLDER / f"{name}.json"
+    place = folder or FOLDER
+    path = place / f"{name}.json"
     if not path.is_file():
-        known = sorted(one.stem for one in FOLDER.glob("*.json"))
-        raise UsageError(f"there are no weights {name!r}{suggestion(name, known)}")
+        known = sorted(one.stem for one in place.glob("*.json"))
+        where = "" if folder is None else f" in {folder}"
+        raise UsageError(f"there are no weights {name!r}{where}{suggestion(name, known)}")
     return Weights(**json.loads(path.read_text(encoding="utf-8")))
 
 
@@ -75,9 +80,25 @@ def save(
     """Write weights and their card to a folder, that of the shipped ones unless given."""
     safetensors = require("safetensors.torch")
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    content = safetensors.save(tensors)
-    made = Weights(name, hashlib.sha256(content).hexdigest(), arguments, recipe, measured)
-    folder = folder or FOLDER
+    made = Weights(name, "", arguments, recipe, measured)
+    return _write(safetensors.save(tensors), made, folder or FOLDER)
+
+
+def save_arrays(
+    arrays: Mapping[str, npt.NDArray[np.generic]],
+    name: str,
+    *,
+    recipe: dict[str, Any],
+    measured: dict[str, Any],
+    folder: Path,
+) -> Weights:
+    """Write what was learnt by something else than a network, as arrays, and its card to a folder."""
+    content = require("safetensors.numpy").save(dict(arrays))
+    return _write(content, Weights(name, "", {}, recipe, measured), folder)
+
+
+def _write(content: bytes, made: Weights, folder: Path) -> Weights:
+    made, name = replace(made, sha256=hashlib.sha256(content).hexdigest()), made.name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.safetensors").write_bytes(content)
     (folder / f"{name}.json").write_text(json.dumps(made.as_json(), indent=1) + "\n", encoding="utf-8")
@@ -93,8 +114,8 @@ def unet(name: str) -> nn.Module:
     return load(name, UNet)
 
 
-def load(name: str, build: Callable[..., nn.Module]) -> nn.Module:
-    """Return a shipped network, ready to be asked.
+def load(name: str, build: Callable[..., nn.Module], folder: Path | None = None) -> nn.Module:
+    """Return a trained network, ready to be asked.
 
     Parameters
     ----------
@@ -102,6 +123,8 @@ def load(name: str, build: Callable[..., nn.Module]) -> nn.Module:
         Of the weights.
     build
         The architecture; it takes the card's arguments.
+    folder
+        Where they are; that of the shipped ones unless given.
 
     Raises
     ------
@@ -111,11 +134,24 @@ def load(name: str, build: Callable[..., nn.Module]) -> nn.Module:
         The file is not the one the card was written for.
     """
     safetensors = require("safetensors.torch")
-    known = card(name)
-    path = FOLDER / f"{name}.safetensors"
-    content = path.read_bytes() if path.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != known.sha256:
-        raise StoreError(f"{path} is not the file its card was written for: install micdb again")
+    known, content = _read(name, folder)
     network = build(**known.network)
     network.load_state_dict(safetensors.load(content))
     return network.eval().requires_grad_(False)
+
+
+def load_arrays(name: str, folder: Path) -> dict[str, npt.NDArray[np.generic]]:
+    """Return what `save_arrays` wrote; errors as for `load`."""
+    _, content = _read(name, folder)
+    return dict(require("safetensors.numpy").load(content))
+
+
+def _read(name: str, folder: Path | None) -> tuple[Weights, bytes]:
+    """Return a card and the content of its file, once that is the right one."""
+    known = card(name, folder)
+    path = (folder or FOLDER) / f"{name}.safetensors"
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != known.sha256:
+        mend = "install micdb again" if folder is None else "train again"
+        raise StoreError(f"{path} is not the file its card was written for: {mend}")
+    return known, content

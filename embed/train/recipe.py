@@ -14,11 +14,13 @@ from micdb.embed.defects.network import DefectNet
 from micdb.embed.nets import weights
 from micdb.embed.nets.unet import UNet
 from micdb.embed.nets.whitened import WhitenedNet
+from micdb.embed.stm.kinds import KINDS
+from micdb.embed.stm.network import CHANNELS
 from micdb.embed.tilts.angles import ANSWERS
 from micdb.embed.tilts.bank import COST, build
 from micdb.embed.tilts.cells import NUMBERS
 from micdb.embed.tilts.view import AXES
-from micdb.embed.train import atoms, defects, tilts
+from micdb.embed.train import atoms, defects, stm, tilts
 from micdb.embed.train.loop import Batch, Schedule, train
 from micdb.errors import UsageError, suggestion
 
@@ -92,12 +94,20 @@ RECIPES: dict[str, Recipe] = {
         Schedule(3600, epochs=30, decay=3e-4),
         defects.measure,
     ),
+    "stm-defects": Recipe(
+        UNet,
+        {"channels_in": CHANNELS, "channels_out": 2 + len(KINDS), "base": 8, "levels": 4},
+        stm.batch,
+        stm.loss,
+        Schedule(2000),
+        stm.measure,
+    ),
     "abf-tilts": Recipe(
         WhitenedNet,
-        {"inputs": NUMBERS, "answers": ANSWERS, "magnitudes": len(AXES)},
+        {"inputs": NUMBERS, "answers": ANSWERS, "magnitudes": len(AXES), "hidden": (320, 160, 80)},
         tilts.batch,
         tilts.loss,
-        Schedule(30000, rate=2e-3),
+        Schedule(55000, rate=2e-3),
         tilts.measure,
         Bank(build, COST, tilts.begin),
     ),

@@ -1,0 +1,1 @@
+"""Point defects on the terraces of scanning tunneling topographs: flattening, detection, description."""
