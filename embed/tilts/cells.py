@@ -31,16 +31,22 @@ def _modes() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
 
 
 _Y, _X = _modes()
+#: Of each wave, the one mirrored along y; -1 where that is its own conjugate.
+_OPPOSITE = np.array(
+    [next(iter(np.flatnonzero((-y == _Y) & (x == _X))), -1) for y, x in zip(_Y, _X, strict=True)]
+)
 #: Numbers that `spectrum` gives for a cell.
 NUMBERS = 2 * len(_Y) + 1
 
 _SOURCE = (0.02, 0.05)  # [nm] standard deviation of the source's image
 _SMEAR = 0.012  # [nm] at most, along one direction: jitter of lines, and cells that were not laid quite over
 _COUNTS = (1000.0, 100000.0)  # electrons in a sample of the mean cell
-_NEIGHBOURS = (
-    0.132,
-    0.982,
-)  # weights of a noise sample's neighbours and itself: linear sharing between samples
+_NEIGHBOURS = 0.132, 0.982  # linear sharing: weights of a noise sample's neighbours and of itself
+#: What that leaves of the noise of each wave.
+_SHARED = np.prod(
+    [_NEIGHBOURS[1] + 2 * _NEIGHBOURS[0] * np.cos(2 * math.pi * k / n) for k, n in ((_Y, 40), (_X, 28))],
+    axis=0,
+)
 
 
 def spectrum(cells: Floats, noise: Floats) -> Single:
@@ -59,15 +65,23 @@ def spectrum(cells: Floats, noise: Floats) -> Single:
         ``(n, NUMBERS)``: real and imaginary parts for cells of mean 0 and spread 1, and the logarithm of the
         noise over the spread. What alternates from cell to cell has the sign of the cell one begins at.
     """
-    wave, spread = _aligned(cells)
-    kept = wave[:, _Y, _X] / math.sqrt(math.prod(GRID))
-    level = np.log(noise / spread)[:, None]
-    return np.concatenate((kept.real, kept.imag, level), axis=1).astype(np.float32)
+    return _numbers(waves(cells), cells.std(axis=(1, 2)), noise)
+
+
+def waves(cells: Floats) -> npt.NDArray[np.complex128]:
+    """Return the transforms of cells ``(n, y, x)`` at the waves that can say something ``(n, m)``."""
+    return np.asarray(fft.fft2(cells)[:, _Y, _X] / math.prod(GRID))
 
 
 def whole(cells: Floats) -> Floats:
     """Return cells ``(n, y, x)`` moved until B is at the origin, of mean 0 and spread 1."""
-    return np.asarray(fft.ifft2(_aligned(cells)[0]).real)
+    flat = cells - cells.mean(axis=(1, 2), keepdims=True)
+    y, x = _turn(waves(cells))
+    rows, columns = (fft.fftfreq(size, 1 / size) for size in GRID)
+    turn = y[:, None, None] * rows[:, None] + x[:, None, None] * columns
+    return np.asarray(
+        fft.ifft2(fft.fft2(flat) * np.exp(1j * turn)).real / flat.std(axis=(1, 2), keepdims=True)
+    )
 
 
 def quarter(cell: Floats) -> Floats:
@@ -77,42 +91,61 @@ def quarter(cell: Floats) -> Floats:
     return np.asarray((mean - mean.mean()) / mean.std())
 
 
-def _aligned(cells: Floats) -> tuple[npt.NDArray[np.complex128], Floats]:
-    """Return the transforms of cells of mean 0 and spread 1 whose B is at the origin, and the spreads."""
-    spread = cells.std(axis=(1, 2))
-    wave = fft.fft2((cells - cells.mean(axis=(1, 2), keepdims=True)) / spread[:, None, None])
-    across = -np.angle(-wave[:, 0, 2])  # columns are dark, at 0 and at half a diagonal
+def _turn(wave: npt.NDArray[np.complex128]) -> tuple[Floats, Floats]:
+    """Return the phases ``(n,)`` per order along y and x that take B to the origin."""
+    first, up, down = (
+        wave[:, int(np.flatnonzero((y == _Y) & (x == _X))[0])] for y, x in ((0, 2), (2, 2), (-2, 2))
+    )
+    across = -np.angle(-first)  # columns are dark, at 0 and at half a diagonal
     # rows of A vary more along [1-10] than rows of B, where oxygen fills the gaps
-    inner = wave[:, 2, 2] * np.exp(1j * across) + np.conj(wave[:, -2, 2] * np.exp(1j * across))
-    y, x = fft.fftfreq(GRID[0], 1 / GRID[0])[:, None], fft.fftfreq(GRID[1], 1 / GRID[1])
-    turn = -np.angle(inner)[:, None, None] * y / 2 + across[:, None, None] * x / 2
-    return wave * np.exp(1j * turn), spread
+    inner = up * np.exp(1j * across) + np.conj(down * np.exp(1j * across))
+    return -np.angle(inner) / 2, across / 2
 
 
-def imaged(cells: Floats, constant: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Return cells ``(n, y, x)`` as an image gives them, at a random place, and their noise ``(n,)``.
+def _numbers(wave: npt.NDArray[np.complex128], spread: Floats, noise: Floats) -> Single:
+    y, x = _turn(wave)
+    scale = math.sqrt(math.prod(GRID)) / spread
+    kept = wave * np.exp(1j * (np.outer(y, _Y) + np.outer(x, _X))) * scale[:, None]
+    return np.column_stack((kept.real, kept.imag, np.log(noise / spread))).astype(np.float32)
+
+
+def imaged(
+    wave: npt.NDArray[np.complex128], mean: Floats, constant: Floats, rng: np.random.Generator
+) -> Single:
+    """Return the `spectrum` of cells as images give them.
 
     Parameters
     ----------
-    cells
-        Of the bank ``(n, y, x)``.
+    wave, mean
+        `waves` of cells of the bank ``(n, m)``, and their means ``(n,)``.
     constant
         Lattice constants ``(n,)`` [nm].
     rng
-        Draws source size, smear, place and dose.
+        Draws source size, smear, dose, and the cell one begins at.
     """
-    n = len(cells)
+    n = len(wave)
     source, smear = rng.uniform(*_SOURCE, n), rng.uniform(0.0, _SMEAR, n)
-    counts = np.exp(rng.uniform(math.log(_COUNTS[0]), math.log(_COUNTS[1]), n))
-    moved = blurred(
-        cells,
-        constant,
-        source=source,
-        smear=smear,
-        way=rng.uniform(0.0, math.pi, n),
-        shift=rng.random((n, 2)),
-    )
-    return noisy(moved, counts, rng)
+    way = rng.uniform(0.0, math.pi, n)
+    noise = mean / np.sqrt(np.exp(rng.uniform(math.log(_COUNTS[0]), math.log(_COUNTS[1]), n)))
+    qy, qx = np.outer(1 / (2 * constant), _Y), np.outer(1 / (math.sqrt(2) * constant), _X)  # [1/nm]
+    along = qx * np.cos(way)[:, None] + qy * np.sin(way)[:, None]
+    blur = source[:, None] ** 2 * (qx**2 + qy**2) + (smear[:, None] * along) ** 2
+    begin = np.where(rng.random((2, n, 1)) < 0.5, -1.0, 1.0)
+    sign = np.where(_Y % 2 == 1, begin[0], 1.0) * np.where(_X % 2 == 1, begin[1], 1.0)
+    white = rng.normal(size=(2, *wave.shape)) * _SHARED * (noise / math.sqrt(2 * math.prod(GRID)))[:, None]
+    moved = wave * sign * np.exp(-2 * math.pi**2 * blur) + white[0] + 1j * white[1]
+    # by Parseval, noise of all waves included
+    spread = np.sqrt(2 * np.square(np.abs(wave) * np.exp(-2 * math.pi**2 * blur)).sum(axis=1) + noise**2)
+    return _numbers(moved, spread, noise)
+
+
+def mirrored(
+    wave: npt.NDArray[np.complex128], along_y: npt.NDArray[np.bool_], along_x: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.complex128]:
+    """Return the waves ``(n, m)`` of cells, some of them ``(n,)`` mirrored along y or along x."""
+    other = np.where(_OPPOSITE >= 0, wave[:, _OPPOSITE], np.conj(wave))  # of waves along y, their own
+    made = np.where(along_y[:, None], other, wave)
+    return np.where(along_x[:, None], np.conj(np.where(along_y[:, None], wave, other)), made)
 
 
 def noisy(cells: Floats, counts: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:

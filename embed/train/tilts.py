@@ -19,7 +19,7 @@ from micdb.embed.nets.whitened import WhitenedNet
 from micdb.embed.tilts import bank
 from micdb.embed.tilts.angles import NINETY, UNITS
 from micdb.embed.tilts.angles import measure as answers
-from micdb.embed.tilts.cells import blurred, imaged, noisy, spectrum
+from micdb.embed.tilts.cells import blurred, imaged, mirrored, noisy, waves
 from micdb.embed.train.loop import Batch
 
 Floats = npt.NDArray[np.float64]
@@ -93,23 +93,24 @@ def cells(folder: Path, name: str) -> Cells:
 
 
 @cache
-def _taught(folder: Path) -> Cells:
+def _taught(folder: Path) -> tuple[Cells, npt.NDArray[np.complex128]]:
+    """Return what is learnt from, and its waves."""
     known = cells(folder, "train")
-    return known.kept(~known.held)
+    known = known.kept(~known.held)
+    return known, waves(known.images.astype(float))
 
 
 def batch(seed: int, *, folder: Path) -> Batch:
     """Return numbers of cells and the truth in `UNITS`, of a seed."""
     rng = np.random.default_rng(seed)
-    known = _taught(folder)
-    chosen = rng.integers(len(known.images), size=BATCH)
+    known, wave = _taught(folder)
+    chosen = rng.integers(len(wave), size=BATCH)
+    flip = rng.random((2, BATCH)) < 0.5  # along y, along x
     truth = known.truth[chosen] / UNITS
-    images = known.images[chosen].astype(float)
-    for axis, tilt in ((1, 4), (2, 3)):  # y, x: mirror images
-        flip = rng.random(BATCH) < 0.5
-        images[flip] = np.flip(images[flip], axis)
-        truth[flip, tilt] *= -1
-    return spectrum(*imaged(images, known.constant[chosen], rng)), truth.astype(np.float32)
+    truth[:, 3:] *= np.where(flip[::-1], -1, 1).T
+    seen = mirrored(wave[chosen], *flip)
+    mean = known.images[chosen].mean(axis=(1, 2), dtype=float)
+    return imaged(seen, mean, known.constant[chosen], rng), truth.astype(np.float32)
 
 
 def begin(network: nn.Module, *, folder: Path) -> None:

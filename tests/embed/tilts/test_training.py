@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from micdb.embed.nets.whitened import WhitenedNet
+from micdb.embed.tilts import cells
 from micdb.embed.tilts.angles import ANSWERS, measure
 from micdb.embed.tilts.cells import NUMBERS, spectrum
 from micdb.embed.train import recipe, tilts
@@ -45,6 +46,46 @@ def test_a_mirror_image_has_the_same_rotations_and_the_other_mistilt(crystal):
     np.testing.assert_allclose(flipped, value * [1, 1, 1, -1, 1], atol=1e-4)
     assert (value[:, :3] >= 0).all()
     assert (sd > 0).all()
+
+
+def test_training_sees_what_an_image_gives(crystal, monkeypatch):
+    seen, constant = crystal.images.astype(float), np.full(6, crystal.kind.constant)
+    none = np.zeros(6)
+    monkeypatch.setattr(cells, "_SOURCE", (0.033, 0.033))
+    monkeypatch.setattr(cells, "_SMEAR", 0.0)
+    monkeypatch.setattr(cells, "_COUNTS", (1e8, 1e8))
+    drawn = cells.imaged(cells.waves(seen), seen.mean(axis=(1, 2)), constant, np.random.default_rng(0))
+    moved = cells.blurred(
+        seen, constant, source=none + 0.033, smear=none, way=none, shift=np.full((6, 2), 0.3)
+    )
+    expected = spectrum(moved, moved.mean(axis=(1, 2)) * 1e-4)
+    np.testing.assert_allclose(np.abs(drawn), np.abs(expected), atol=0.02)
+
+
+def test_noise_of_training_is_that_of_shared_pixels(crystal, monkeypatch):
+    seen, constant = (
+        np.repeat(crystal.images[:1].astype(float), 400, axis=0),
+        np.full(400, crystal.kind.constant),
+    )
+    none = np.zeros(400)
+    monkeypatch.setattr(cells, "_SOURCE", (0.03, 0.03))
+    monkeypatch.setattr(cells, "_SMEAR", 0.0)
+    monkeypatch.setattr(cells, "_COUNTS", (3000.0, 3000.0))
+    rng = np.random.default_rng(0)
+    drawn = cells.imaged(cells.waves(seen), seen.mean(axis=(1, 2)), constant, rng)
+    moved = cells.blurred(seen, constant, source=none + 0.03, smear=none, way=none, shift=np.zeros((400, 2)))
+    real = spectrum(*cells.noisy(moved, none + 3000.0, rng))
+    spread, expected = (np.abs(one[:, :-1]).std(axis=0).mean() for one in (drawn, real))
+    assert spread == pytest.approx(expected, rel=0.05)
+    assert drawn[:, -1].mean() == pytest.approx(real[:, -1].mean(), abs=0.02)
+
+
+@pytest.mark.parametrize("flip", [(True, False), (False, True), (True, True)])
+def test_waves_are_mirrored_as_their_cells(crystal, flip):
+    seen = crystal.images.astype(float)
+    turned = cells.mirrored(cells.waves(seen), *(np.full(6, one) for one in flip))
+    other = np.flip(seen, [axis for axis, one in zip((1, 2), flip, strict=True) if one])
+    np.testing.assert_allclose(np.abs(turned), np.abs(cells.waves(other)), atol=1e-9)
 
 
 def test_where_a_cell_begins_changes_no_more_than_the_sign_of_what_alternates(crystal):
