@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 CONSTANT = (0.355, 0.435)  # [nm] pseudo-cubic lattice constants of oxides, 2.5 % added each way
 _RATIO, _RIGHT = 0.05, math.radians(3.5)  # of the sides from root 2 : 1 and of their angle from 90 degrees
 _LEAST = 0.9  # probability of a lattice
-# [log] of the product of four spots, by which a cell of the expected size may be weaker than another one: it is
+# [log] of the product of four spots, by which a cell of the expected size may be weaker than another: it is
 _AHEAD = 2.3  # by up to 1.4 in 60 images, and by 3.3 or more with twice or half the right pixel size
 _ORDERS = 2  # of found reciprocal vectors that are tried: what alternates makes cells up to twice as large
 _SMOOTH = 2.0  # [lattice constant] standard deviation of the window that a wave's phase is taken in
