@@ -1,4 +1,4 @@
-"""The simulator's linear images against multislice: ``python benchmarks/multislice.py`` (some 10 minutes).
+"""The simulator's images against abTEM's multislice: ``python benchmarks/multislice.py`` (some 15 minutes).
 
 Needs abTEM (GPL-3.0), which is no dependency of micdb: install it beside micdb in an environment of its own.
 Both images are blurred by the same source. The linear one is scaled and shifted to fit best; what is left is
@@ -23,17 +23,24 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize
+from scipy.signal import resample
 
+from micdb.embed.nets import weights
+from micdb.embed.nets.whitened import WhitenedNet
 from micdb.embed.simulate.abf import ABF_EXPONENT
 from micdb.embed.simulate.dichalcogenides import dichalcogenide
 from micdb.embed.simulate.graphene import graphene
 from micdb.embed.simulate.metals import crystal_of
+from micdb.embed.simulate.multislice import Period, annular_image, mesh, scatter
 from micdb.embed.simulate.perovskites import PEROVSKITES, tilted_cell
 from micdb.embed.simulate.probe import Optics
 from micdb.embed.simulate.render import Blur, draw
 from micdb.embed.simulate.slabs import Crystal, slab
 from micdb.embed.simulate.stem import Probe
 from micdb.embed.simulate.structure import CONTRAST_EXPONENT, Structure
+from micdb.embed.tilts.angles import measure
+from micdb.embed.tilts.bank import GRID
+from micdb.embed.tilts.view import View, view
 
 Floats = npt.NDArray[np.float64]
 
@@ -195,6 +202,76 @@ def crystals() -> None:
     _series("Au [001], 16 phonons", gold, period, count=2, each=1, phonons=16)
 
 
+def tilted() -> None:
+    """Print how far the bank's multislice of tilted perovskites is from abTEM's with frozen phonons.
+
+    And, where weights ship, what `abf-tilts` makes of abTEM's images.
+    """
+    microscope = Microscope(200.0, 25.0, ((12.5, 25.0),))
+    periods, points = 18, (20, 14)  # 10 nm thick; every second point of the bank's grid
+    for name, tilts in (
+        ("SrTiO3", (6.0, 4.0, 7.0)),
+        ("SrTiO3", (0.0, 0.0, 0.0)),
+        ("LaMnO3", (9.0, 3.0, 6.0)),
+    ):
+        kind = PEROVSKITES[name]
+        cell = view(kind, tilts)
+        true = _frozen(cell, microscope, periods, points)
+        for absorption in (0.0, 0.25, 1.0):
+            model = _families(cell, microscope, periods, absorption)[::2, ::2]
+            left = residual(*(_blurred_cell(one, cell.cell) for one in (true, model)))
+            print(
+                f"{name}, rotations {tilts} deg: residual {residual(true, model):.3f}, blurred {left:.3f}, "
+                f"with a share of {absorption} of diffuse scattering lost"
+            )
+        fine = resample(resample(true, GRID[0], axis=0), GRID[1], axis=1)  # by Fourier series
+        value, sd = measure(
+            weights.load("abf-tilts", WhitenedNet),
+            _blurred_cell(fine, cell.cell)[None],
+            np.array([1e-3 * true.std()]),
+        )
+        print(f"  abf-tilts: {np.round(value[0, :3], 1)} +- {np.round(sd[0, :3], 1)} deg")
+
+
+def _frozen(cell: View, microscope: Microscope, periods: int, points: tuple[int, int]) -> Floats:
+    """Return abTEM's image of one cell ``(y, x)``, the probe in a field of 2 x 3 cells."""
+    box = np.array(cell.cell)[[1, 0, 2]]
+    steps = np.array([(i, j, k) for i in range(3) for j in range(2) for k in range(periods)])
+    lift = np.array([0.0, 0.0, box[2] / 8])
+    xyz = (cell.xyz + (steps * box)[:, None]).reshape(-1, 3) + lift  # off the slices' faces
+    whole = Structure(xyz, np.tile(cell.number, len(steps)))
+    atoms = whole.to_ase()
+    atoms.set_cell(box * [3, 2, periods] * 10)
+    atoms.wrap()
+    source = abtem.FrozenPhonons(atoms, num_configs=12, sigmas=_THERMAL * 10, seed=1)
+    potential = abtem.Potential(source, gpts=(144, 144), slice_thickness=box[2] / 4 * 10)
+    probe = abtem.Probe(energy=microscope.voltage * 1e3, semiangle_cutoff=microscope.convergence)
+    probe.grid.match(potential)
+    grid = abtem.GridScan(start=(0, 0), end=tuple(10 * box[:2]), gpts=points[::-1], endpoint=False)
+    found = probe.scan(potential, scan=grid, detectors=abtem.AnnularDetector(*microscope.detectors[0]))
+    return np.asarray(found.compute().array, dtype=np.float64).reshape(points[::-1]).T
+
+
+def _families(cell: View, microscope: Microscope, periods: int, absorption: float) -> Floats:
+    """Return the same image by the simulator's own multislice, on the bank's grid."""
+    period = Period.of(
+        cell.xyz, cell.number, np.full(len(cell.number), _THERMAL), cell.cell,
+        slices=4, cutoff=20.0, voltage=microscope.voltage, absorption=absorption,
+    )  # fmt: skip
+    parts = [
+        next(scatter(period, offset, aperture=12.0, cutoff=20.0, first=periods))
+        for offset in mesh(period.cell, 1.5)
+    ]
+    optics = Optics(microscope.voltage, microscope.convergence, source=0.0)
+    return annular_image(parts, optics, microscope.detectors[0], shape=GRID, edge=1.6)
+
+
+def _blurred_cell(image: Floats, cell: tuple[float, float, float]) -> Floats:
+    y, x = (np.fft.fftfreq(n, side / n) for n, side in zip(image.shape, cell, strict=False))
+    blur = np.exp(-2 * (np.pi * _SOURCE) ** 2 * (y[:, None] ** 2 + x[None, :] ** 2))
+    return np.asarray(np.fft.ifft2(np.fft.fft2(image) * blur).real)
+
+
 def _series(name: str, crystal: Crystal, period: float, *, count: int, each: int, phonons: int) -> None:
     side, half = 4 * period, period / 2
     whole = slab(crystal, (side, side), thickness=count * period - 1e-4, margin=0.0)
@@ -248,7 +325,7 @@ def main() -> None:
     abtem.config.set({"device": "cpu", "diagnostics.progress_bar": False})
     dask.config.set(scheduler="synchronous")
     print(f"abTEM {abtem.__version__}, ASE {ase.__version__}, numpy {np.__version__}")
-    for part in (probes, atoms, layers, crystals):
+    for part in (probes, atoms, layers, crystals, tilted):
         began = time.process_time()
         part()
         print(f"({time.process_time() - began:.0f} CPU-s)")
