@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from micdb.cli import output
-from micdb.cli.options import AsJson, app
+from micdb.cli.options import AsJson, Db, app, chosen
 from micdb.extras import require
+
+if TYPE_CHECKING:
+    from micdb.embed.nets.weights import Weights
 
 
 @app.command()
@@ -22,27 +26,20 @@ def train(
     bank: Annotated[
         Path | None, typer.Option(help="Folder for what is simulated once, for weights that learn from it.")
     ] = None,
+    from_annotations: Annotated[
+        bool,
+        typer.Option("--from-annotations", help="Go on with the shipped weights, from corrected images."),
+    ] = False,
+    db: Db = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a network again, from simulated images with known truth."""
+    """Train a network again from simulated images, or go on training it from what people corrected."""
     require("torch")
-    from micdb.embed.train.recipe import follow, schedule_of
-
-    total = schedule_of(name, steps=steps, seed=seed).steps
     with output.progress(f"train {name}") as advance:
-
-        def watch(step: int, loss: float) -> None:
-            if advance:
-                advance(f"loss {loss:.4f}", step, total)
-
-        def watch_bank(made: int, wanted: int) -> None:
-            if advance:
-                advance("simulating the bank", made, wanted)
-
-        made = follow(
-            name, folder=out, steps=steps, seed=seed, workers=workers, watch=watch, bank=bank,
-            watch_bank=watch_bank,
-        )  # fmt: skip
+        if from_annotations:
+            made = _fine_tune(chosen(db), name, out, steps=steps, seed=seed, advance=advance)
+        else:
+            made = _simulate(name, out, bank, steps=steps, seed=seed, workers=workers, advance=advance)
     if as_json:
         output.print_json(made.as_json())
         return
@@ -50,3 +47,47 @@ def train(
     console.print(f"{out / name}.safetensors, {name}.json", highlight=False, markup=False)
     for what, value in made.measured.items():
         console.print(f"  {what}: {value}", highlight=False, markup=False)
+
+
+def _simulate(
+    name: str,
+    out: Path,
+    bank: Path | None,
+    *,
+    steps: int | None,
+    seed: int | None,
+    workers: int,
+    advance: output.Advance | None,
+) -> Weights:
+    from micdb.embed.train.recipe import follow, schedule_of
+
+    def watch_bank(made: int, wanted: int) -> None:
+        if advance:
+            advance("simulating the bank", made, wanted)
+
+    total = schedule_of(name, steps=steps, seed=seed).steps
+    return follow(
+        name, folder=out, steps=steps, seed=seed, workers=workers, watch=_watcher(advance, total), bank=bank,
+        watch_bank=watch_bank,
+    )  # fmt: skip
+
+
+def _fine_tune(
+    db: str, name: str, out: Path, *, steps: int | None, seed: int | None, advance: output.Advance | None
+) -> Weights:
+    from micdb import opening
+    from micdb.analysis.teaching import examples
+    from micdb.embed.train.annotated import STEPS, fine_tune
+
+    with opening.open(db) as base:
+        shown = examples(base.context, name)
+    total = STEPS if steps is None else steps
+    return fine_tune(name, shown, out, steps=total, seed=seed or 0, watch=_watcher(advance, total))
+
+
+def _watcher(advance: output.Advance | None, total: int) -> Callable[[int, float], None]:
+    def watch(step: int, loss: float) -> None:
+        if advance:
+            advance(f"loss {loss:.4f}", step, total)
+
+    return watch

@@ -7,6 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import tifffile
+
+from micdb import opening
+from micdb.embed.simulate.stm_defects import defect_topograph
 
 pytest.importorskip("torch")
 
@@ -35,8 +39,8 @@ def test_a_short_training_leaves_weights_with_a_card(tmp_path):
         (["stem-atoms", "--steps", "0"], "micdb: steps is 0; at least 1 is needed"),
         (
             ["abf-tilts"],
-            "micdb: abf-tilts learns from a bank that is simulated once (1,575 crystals, about 10 minutes of one "
-            "processor and 80 MB): name a folder for it, bank= or --bank; one that is there already is used, "
+            "micdb: abf-tilts learns from a bank that is simulated once (1,575 crystals, about 10 minutes of "
+            "one processor and 80 MB): name a folder for it, bank= or --bank; one that is there already is used, "
             "one that is not finished goes on",
         ),
     ],
@@ -46,3 +50,28 @@ def test_mistakes_are_one_line(tmp_path, arguments, said):
     assert run.returncode == 2
     assert run.stderr.strip() == said
     assert not list(tmp_path.iterdir())
+
+
+def test_corrected_images_teach_a_detector(tmp_path):
+    """From a topograph to corrections to weights to answers in the words of the person."""
+    made = defect_topograph((192, 192), pixel_size=0.2, seed=3, diameter=3.0, contrast=30.0)
+    resolution = (1 / 0.2, 1 / 0.2)
+    tifffile.imwrite(
+        tmp_path / "scan.tif", made.image, imagej=True, resolution=resolution, metadata={"unit": "nm"}
+    )
+    with opening.init(tmp_path / "lab.micdb") as db:
+        db.ingest(tmp_path / "scan.tif")
+        db.populate("stm-defects")
+        found = db.defects.to_pandas()["uid"].tolist()
+        assert len(found) >= 3
+        asked = ("stm-defects", "--from-annotations", "--db", "lab.micdb", "--out", "mine", "--steps", "20")
+        early = micdb(*asked, cwd=tmp_path)
+        db.corrections.relabel(found, "Se vacancy")
+        run = micdb(*asked, cwd=tmp_path)
+        assert run.returncode == 0, run.stderr
+        db.populate("stm-defects", parameters={"weights": str(tmp_path / "mine" / "stm-defects.safetensors")})
+        assert set(db.defects.to_pandas()["kind"]) == {"Se vacancy"}
+    assert early.returncode == 2
+    assert (
+        "no image of known scale in which every answer of stm-defects is judged; 0 are begun" in early.stderr
+    )

@@ -1,0 +1,62 @@
+"""What people corrected as examples to learn from: for ``micdb train NAME --from-annotations``."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from micdb.analysis.library.found import defects
+from micdb.analysis.scorecard import judged
+from micdb.catalog.results import STANDING
+from micdb.errors import UsageError
+from micdb.populate.pictures import load_pictures
+from micdb.query.context import Context
+
+if TYPE_CHECKING:
+    from micdb.embed.train.annotated import Example
+
+
+def examples(context: Context, detector: str) -> list[Example]:
+    """Return the images in which every answer of a detector was judged, with the defects that stand.
+
+    Where only some answers were judged, the others would be taught as what they may not be: such images are
+    left out.
+
+    Parameters
+    ----------
+    context
+        The database.
+    detector
+        Extractor whose answers were corrected.
+
+    Raises
+    ------
+    UsageError
+        There is no such image, and how many are begun.
+    """
+    from micdb.embed.train.annotated import Example, Mark
+
+    rows = defects(context.engine)
+    own = rows[rows["detector"] == detector]
+    done = {image for run, image in judged(context.engine).reviewed if run in set(own["run"])}
+    shown = own[own["image"].isin(done) & own["pixel_size"].notna()]
+    if shown.empty:
+        begun = own[own["state"] != "detected"]["image"].nunique()
+        raise UsageError(
+            f"no image of known scale in which every answer of {detector} is judged; {begun} are begun: "
+            "accept or reject the other answers in them, and add what was missed (micdb correct)"
+        )
+    found = []
+    for picture in load_pictures(context.engine, context.root, sorted(set(shown["image"]))):
+        here = shown[(shown["image"] == picture.image) & shown["state"].isin(STANDING)]
+        size = picture.pixel_size
+        assert size is not None  # noqa: S101 (only those of known scale are shown)
+        for frame, pixels in enumerate(picture.pixels):
+            marks = [
+                Mark(
+                    float(row["x_px"]), float(row["y_px"]), str(row["kind"]), row["box"] and tuple(row["box"])
+                )
+                for _, row in here[here["frame"] == frame].iterrows()
+            ]
+            found.append(Example(pixels, math.sqrt(size[0] * size[1]), marks))
+    return found
