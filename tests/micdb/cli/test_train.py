@@ -40,8 +40,8 @@ def test_a_short_training_leaves_weights_with_a_card(tmp_path):
         (
             ["abf-tilts"],
             "micdb: abf-tilts learns from a bank that is simulated once (1,575 crystals, about 10 minutes of "
-            "one processor and 80 MB): name a folder for it, bank= or --bank; one that is there already is used, "
-            "one that is not finished goes on",
+            "one processor and 80 MB): name a folder for it, bank= or --bank; one that is there already is "
+            "used, one that is not finished goes on",
         ),
     ],
 )
