@@ -58,8 +58,7 @@ def candidates(image: npt.NDArray[np.floating], pixel_size: float, network: nn.M
     own = np.abs(np.log2(found.diameter)[:, None] - sizes).argmin(axis=1)
     numbers = np.hstack((
         _sizes(found, looks, image.shape, pixel_size),
-        np.column_stack((own, np.full(len(found), len(made)))),
-        _beside_others(found, looks, float(image.size) * pixel_size**2),
+        _beside_others(found, looks),
         _grey(image, found),
         looks.descriptor,
         _across_levels(found, made, answers, own),
@@ -80,23 +79,24 @@ def _sizes(found: Found, looks: Looks, shape: tuple[int, ...], pixel: float) -> 
     ))  # fmt: skip
 
 
-def _beside_others(found: Found, looks: Looks, area: float) -> Floats:
-    """Return how strong each is beside the sure ones of the image, of its own sign and of the other."""
+def _beside_others(found: Found, looks: Looks) -> Floats:
+    """Return how strong each is beside the sure ones of the image, of its own sign and of the other.
+
+    Shares only, no numbers of defects: a forest would know the images that it learnt from by those.
+    """
     height, sign = np.abs(looks.height), np.sign(looks.height)
-    rows = np.zeros((len(found), 7))
+    rows = np.zeros((len(found), 4))
     for up in (-1.0, 1.0):
         mine = sign == up
         same, other = (np.sort(height[(found.probability > _SURE) & one])[::-1] for one in (mine, ~mine))
-        if not len(same):
-            rows[mine] = (1, 1, 0, 0, 0, len(other), 0)
-            continue
         own = height[mine]
-        stronger = (same[None] > own[:, None]).sum(axis=1)
-        crowding = len(same) * found.diameter[mine] ** 2 / area
-        against = other[min(_THIRD, len(other) - 1)] if len(other) else np.inf
+        against = own / (other[min(_THIRD, len(other) - 1)] if len(other) else np.inf)
+        if not len(same):
+            rows[mine] = np.column_stack((*np.ones((2, len(own))), np.zeros(len(own)), against))
+            continue
+        stronger = (same[None] > own[:, None]).mean(axis=1)
         rows[mine] = np.column_stack((
-            own / same[min(_THIRD, len(same) - 1)], own / np.median(same), stronger, stronger / len(same),
-            crowding, np.full(len(own), len(other)), own / against,
+            own / same[min(_THIRD, len(same) - 1)], own / np.median(same), stronger, against
         ))  # fmt: skip
     return rows
 

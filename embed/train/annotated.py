@@ -8,7 +8,7 @@ counts as a defect and what it is called by a forest on the network's candidates
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ _SIDE, _BATCH = 128, 8  # [pixel], crops
 _AT_MARK = 0.6  # share of crops that show an annotated one; the others teach what is none
 _STRETCH = 0.3  # [octave] at most: calibrations differ by less
 _CONTRAST = 0.25  # relative
+_GRAIN, _LINES = 1.5, 0.7  # [noise of the image] added to pixels and to lines
 _SLACK = 1.0  # [pixel] of a box
 
 
@@ -123,10 +124,21 @@ def fine_tune(
     if name == "stem-atoms":
         return _columns_taught(examples, Schedule(steps, rate=_RATE, seed=seed), told, folder, watch)
     network = weights.unet(name)
-    made = [candidates(one.pixels, one.pixel_size, network) for one in examples]
-    taught, kinds = learn(made, examples, trees=steps, seed=seed)
+    shown = [*examples, *(noisier(one, seed) for one in examples)]
+    made = [candidates(one.pixels, one.pixel_size, network) for one in shown]
+    taught, kinds = learn(made, shown, trees=steps, seed=seed)
     recipe = {**told, "trees": steps, "seed": seed, "kinds": list(kinds)}
     return weights.save_arrays(taught.arrays(), name, recipe=recipe, measured={}, folder=folder)
+
+
+def noisier(example: Example, seed: int) -> Example:
+    """Return an example with more noise of pixels and lines: the same defects, dimmer beside it."""
+    rng = np.random.default_rng(seed)
+    value = np.asarray(example.pixels, dtype=np.float64)
+    noise = 1.4826 * float(np.median(np.abs(np.diff(value, axis=1)))) / np.sqrt(2)
+    grain = ndimage.gaussian_filter1d(rng.normal(size=value.shape), 0.7, axis=1)  # along the fast axis
+    added = _GRAIN * noise * grain / grain.std() + rng.normal(0, _LINES * noise, (len(value), 1))
+    return replace(example, pixels=value + added)
 
 
 def learn(

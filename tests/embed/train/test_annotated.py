@@ -96,7 +96,7 @@ def test_atom_columns_can_be_taught_from_points(tmp_path):
     marks = [Mark(x / 0.016, y / 0.016, "C") for x, y in simulated.xy]
     losses = []
     example = Example(simulated.image, 0.016, marks)
-    made = fine_tune("stem-atoms", [example], tmp_path, steps=2, watch=lambda *seen: losses.append(seen))
+    made = fine_tune("stem-atoms", [example], tmp_path, steps=1, watch=lambda *seen: losses.append(seen))
     assert made.recipe["marks"] == len(marks)
     assert weights.load("stem-atoms", UNet, tmp_path).head.out_channels == 1
 
