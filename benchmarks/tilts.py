@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 
 SIDE, PIXEL = 400, 0.02  # [pixel], [nm]
 COUNTS = (25.0, 100.0, 400.0)  # mean, in a pixel
-IMAGES = 40  # of each set
+IMAGES = 100  # of each set
 _OXYGEN, _A, _B = (
     [(row, column) for row in rows for column in columns]
     for rows, columns in (((0, 20), (7, 21)), ((10, 30), (0, 14)), ((0, 20), (0, 14)))
