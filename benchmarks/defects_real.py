@@ -37,10 +37,11 @@ def measure(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         (answer,) = extractor.extract([Picture(0, pixels[None], (pitch, pitch), "STEM", None, row.image)])
         refused = isinstance(answer, Refusal)
         rows = [] if refused else answer.tables["defects"].to_pylist()
-        own = [one for one in rows if one["kind"] == "substitution"]
+        own = [one for one in rows if str(one["formula"]).startswith("Si")]
         images.append({
             "image": row.image, "class": row.defect_class, "side": row.size_px, "refused": refused,
-            "formulas": [one["formula"] for one in own], "kinds": [one["kind"] for one in rows],
+            "formulas": [one["formula"] for one in own],
+            "named": [one["formula"] for one in own if one["kind"] == "substitution"],
         })  # fmt: skip
         centre = max(own, key=lambda one: one["score"], default=None)
         if centre is not None:
@@ -101,6 +102,9 @@ def main() -> None:
     refused = images[images["refused"]]
     print(f"{len(images)} images, {len(refused)} without a lattice, sides {dict(Counter(refused['side']))}")
     print(f"class among the formulas: {seen['right'].mean():.3f} of {len(seen)}")
+    named = seen[seen["named"].map(bool)]
+    agree = np.mean([row["class"] in row.named for _, row in named.iterrows()])
+    print(f"of the {len(named)} in which one is called a substitution: {agree:.3f}")
     for name, part in seen.groupby("class"):
         wrong = Counter(str(one) for one in part[~part["right"]]["formulas"])
         print(f"   {name}: {part['right'].sum()} of {len(part)}; else {dict(wrong)}")

@@ -42,10 +42,8 @@ class Scattering:
     sd: Floats
 
 
-def scattering(
-    image: Floats, xy: Floats, sigma: float, *, tail: float | None = None, knots: float | None = None
-) -> Scattering:
-    """Return the integrated intensity of the columns of an image, on an even or a smooth background.
+def scattering(image: Floats, xy: Floats, sigma: float) -> Scattering:
+    """Return the integrated intensity of the columns of an image, on an even background.
 
     Parameters
     ----------
@@ -55,14 +53,26 @@ def scattering(
         Positions ``(n, 2)`` as x, y [pixel].
     sigma
         Width of a Gaussian that fits the columns [pixel].
-    tail
-        Share of the profile that is twice as wide, of a core of that width; both are fitted unless given.
-    knots
-        Distance of the knots of a background of cubic splines [pixel]; None for an even background.
     """
-    best = (sigma, tail) if tail is not None else _profile(image, xy, sigma)
-    solution = _solve(image, xy, *best, knots=knots)
+    solution = _solve(image, xy, *_profile(image, xy, sigma))
     return Scattering(solution.value, _deviations(solution.normal, len(xy)))
+
+
+def intensities(image: Floats, xy: Floats, sigma: float, *, tail: float, knots: float) -> Floats:
+    """Return the integrated intensity of places ``(n,)`` on a smooth background, by a known profile.
+
+    Parameters
+    ----------
+    image, xy
+        As for `scattering`; a place where there is no column has about zero.
+    sigma
+        Width of the core [pixel].
+    tail
+        Share of the profile that is twice as wide.
+    knots
+        Distance of the knots of the background's cubic splines [pixel].
+    """
+    return _solve(image, xy, sigma, tail, knots=knots).value
 
 
 def _profile(image: Floats, xy: Floats, sigma: float) -> tuple[float, float]:

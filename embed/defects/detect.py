@@ -27,8 +27,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Named = tuple[Candidate, str, float, int]  # kind, its probability, and the candidate's number
 
-_LONG = frozenset({"edge", "boundary", UNKNOWN})  # what may be seen in pieces
-_PIECES = 3.5  # [spacing] of pieces of one
+_LINES = frozenset({"edge", "boundary"})
+_LONG = _LINES | {UNKNOWN}  # what may be seen in pieces
+_PIECES = {"edge": 3.5, "boundary": 3.5, UNKNOWN: 2.0}  # [spacing] between pieces of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def _named(candidates: list[Candidate], probability: Floats, seen: Sites, least:
         if row.max() >= least
     ]
     kept = [one for one in named if one[1] not in _LONG]
-    for kind in sorted(_LONG):
+    for kind in sorted(_PIECES):
         kept += _joined([one for one in named if one[1] == kind], seen)
     return kept
 
@@ -149,7 +150,7 @@ def _joined(pieces: list[Named], seen: Sites) -> list[Named]:
         return []
     nodes = np.concatenate([one[0].nodes for one in pieces])
     owner = np.repeat(np.arange(len(pieces)), [len(one[0].nodes) for one in pieces])
-    i, j, _ = graph.neighbours(seen.xy[nodes], _PIECES * seen.spacing)
+    i, j, _ = graph.neighbours(seen.xy[nodes], _PIECES[pieces[0][1]] * seen.spacing)
     links = coo_array((np.ones(len(i)), (owner[i], owner[j])), shape=(len(pieces), len(pieces)))
     label = connected_components(links, directed=False)[1]
     found = []
@@ -179,7 +180,7 @@ class _Seen:
 
 def _defect(candidate: Candidate, said: _Seen, topology: Topology, seen: Sites) -> Defect:
     made = topology.makeup(candidate)
-    long = said.kind in _LONG
+    long = said.kind in _LINES
     own = made.foreign if len(made.foreign) else made.missing
     centre = seen.xy[own if len(own) and not long else candidate.nodes].mean(axis=0)
     low = seen.xy[candidate.nodes].min(axis=0) - seen.spacing / 2
@@ -199,7 +200,7 @@ def _defect(candidate: Candidate, said: _Seen, topology: Topology, seen: Sites) 
 
 def _atoms(candidate: Candidate, made: Makeup, kind: str, seen: Sites) -> Ints:
     """Return the columns that make a defect up; of missing ones, those around them."""
-    if kind not in _LONG and len(made.foreign) and kind != "ring":
+    if kind not in _LINES and len(made.foreign) and kind != "ring":
         return made.foreign
     around = made.hosts if kind not in _LONG and len(made.missing) else candidate.nodes
     columns = around[around < seen.columns]

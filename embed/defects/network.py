@@ -1,8 +1,8 @@
-"""The classifier of defects: a graph network, its temperature, and how far from what it knows is odd.
+"""The classifier of defects: a graph network and its temperature.
 
-Probabilities are softened by one temperature (Guo et al., ICML 2017, 1321). What no class wants, by the free
-energy of the logits, is none of them (Liu et al., NeurIPS 33, 21464, 2020); debris and disorder that it was
-shown are a class of their own.
+Probabilities are softened by one temperature (Guo et al., ICML 2017, 1321). Debris and disorder that it is
+shown are a class of their own, which what it was never shown falls into as well (outlier exposure:
+Hendrycks et al., ICLR 2019).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from micdb.embed.defects.classes import CLASSES, UNKNOWN
+from micdb.embed.defects.classes import CLASSES
 from micdb.embed.defects.local_graph import EDGE, NODE, RADII, WHOLE, LocalGraph, batched
 from micdb.embed.nets.message_passing import MessagePassing
 from micdb.embed.nets.threads import one_thread
@@ -33,7 +33,6 @@ class DefectNet(MessagePassing):
     """
 
     temperature: Tensor
-    odd: Tensor
 
     def __init__(self, *, hidden: int = 48, layers: int = 3) -> None:
         super().__init__(
@@ -41,8 +40,6 @@ class DefectNet(MessagePassing):
             layers=layers, descriptor=DESCRIPTOR,
         )  # fmt: skip
         self.register_buffer("temperature", torch.ones(1))
-        # slope and offset of the log-odds of being odd, over the free energy
-        self.register_buffer("odd", torch.tensor([0.0, -20.0]))
 
 
 def ask(network: DefectNet, graphs: list[LocalGraph]) -> tuple[Floats, Floats]:
@@ -58,22 +55,7 @@ def ask(network: DefectNet, graphs: list[LocalGraph]) -> tuple[Floats, Floats]:
 
 
 def probabilities(network: DefectNet, logits: Floats) -> Floats:
-    """Return the probability of each class ``(n, classes)``, that of the unknown no less than its oddity."""
+    """Return the probability of each class ``(n, classes)``."""
     scaled = logits / float(network.temperature)
-    value = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    value /= value.sum(axis=1, keepdims=True)
-    unknown = CLASSES.index(UNKNOWN)
-    slope, offset = (float(one) for one in network.odd)
-    log_odds = np.clip(slope * energies(logits) + offset, -50, 50)
-    odd = np.maximum(1 / (1 + np.exp(-log_odds)), value[:, unknown])
-    rest = np.delete(np.arange(len(CLASSES)), unknown)
-    value[:, rest] *= ((1 - odd) / np.maximum(1 - value[:, unknown], 1e-12))[:, None]
-    value[:, unknown] = odd
-    return np.asarray(value)
-
-
-def energies(logits: Floats) -> Floats:
-    """Return the free energy of the known classes ``(n,)``: high where none of them fits."""
-    known = np.delete(logits, CLASSES.index(UNKNOWN), axis=1)
-    top = known.max(axis=1)
-    return np.asarray(-(top + np.log(np.exp(known - top[:, None]).sum(axis=1))))
+    value = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(value / value.sum(axis=1, keepdims=True))

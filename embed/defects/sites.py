@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from micdb.embed import graph
 from micdb.embed.atoms.find import Columns, averaged
-from micdb.embed.atoms.scattering import scattering
+from micdb.embed.atoms.scattering import intensities
 from micdb.embed.atoms.species import Candidate, assign
 from micdb.embed.defects.brightness import classes, ratios
 from micdb.embed.defects.grain_lattices import grain_lattices
@@ -168,7 +168,7 @@ def _intensities(image: Floats, places: Floats, columns: int, *, sigma: float, s
     factor = max(int(sigma / _FINE), 1)
     coarse, at = averaged(image, factor), (places[asked] + 0.5) / factor - 0.5
     value = np.full(len(places), np.nan)
-    value[asked] = scattering(coarse, at, sigma / factor, tail=_TAIL, knots=_KNOTS * spacing / factor).value
+    value[asked] = intensities(coarse, at, sigma / factor, tail=_TAIL, knots=_KNOTS * spacing / factor)
     return value
 
 

@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 
 from micdb.embed import graph
 from micdb.embed.defects.candidates import BONDED, Candidate
+from micdb.embed.defects.classes import UNKNOWN
 from micdb.embed.defects.sites import Sites
 from micdb.embed.motif_key import LARGEST, motif_key
 from micdb.rings import Rings
@@ -214,7 +215,7 @@ class Topology:
             return self._missing_formula(made)
         if kind == "ring":
             return "".join(map(str, made.rings)) or None
-        if kind in ("substitution", "adatom", "interstitial") and self.species is not None:
+        if kind in ("substitution", "adatom", "interstitial", UNKNOWN) and self.species is not None:
             own = Counter(self.label(one) for one in made.foreign.tolist())
             around = Counter(self._host.get(int(self._seen.kind[one]), "X") for one in made.hosts.tolist())
             if own:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from micdb.embed.simulate import dichalcogenides, graphene, perovskites
 from micdb.embed.simulate.oddities import with_oddity
 from micdb.embed.simulate.stem import Probe, StemImage, adf_image
-from micdb.embed.simulate.structure import Structure
+from micdb.embed.simulate.structure import CONTRAST_EXPONENT, Structure
 from micdb.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
@@ -40,6 +40,8 @@ MOTIFS: dict[str, dict[str, str]] = {
         "B-substitution": "substitution", "A-interstitial": "interstitial",
     },
 }  # fmt: skip
+_OVERSAMPLED = 0.3  # share of random conditions
+_SIDES = (144, 224)  # [pixel]
 _SEPARATION, _CROWDED = 0.8, 0.5  # [nm] of the sites of defects; where their number is left to chance
 
 
@@ -65,6 +67,8 @@ class Imaging:
         [nm].
     readout
         [counts].
+    exponent
+        Of the atomic number in the scattering.
     """
 
     pixel_size: float = 0.016
@@ -76,6 +80,7 @@ class Imaging:
     drift: tuple[float, float] = (0.02, 0.01)
     line_jitter: float = 0.001
     readout: float = 0.3
+    exponent: float = CONTRAST_EXPONENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,7 @@ def planted_scene(
     if len(names) < sum(count > 0 for count in plan.values()):
         raise UsageError(f"{', '.join(plan)}: two are of one kind; plant them in two scenes")
     made = _built(material, plan, how, seed, structure)
-    host = host_weight(material, made)
+    host = host_weight(material, made, exponent=how.exponent)
     if oddity is not None:
         side = how.side * how.pixel_size
         made = with_oddity(made, oddity, (side, side), seed=seed)
@@ -181,9 +186,9 @@ def _built(
     return perovskites.perovskite(material, (side, side), seed=seed, defects=named, **given)  # type: ignore[arg-type]
 
 
-def host_weight(material: str, made: Structure) -> float:
+def host_weight(material: str, made: Structure, *, exponent: float = CONTRAST_EXPONENT) -> float:
     """Return the typical scattering of the host's strongest columns."""
-    columns = made.columns()
+    columns = made.columns(exponent=exponent)
     if material == "graphene":
         return float(np.median(columns.weight[columns.number == 6]))
     metal = dichalcogenides.LAYERS[material].metal if material in dichalcogenides.LAYERS else None
@@ -192,7 +197,7 @@ def host_weight(material: str, made: Structure) -> float:
 
 
 def _imaged(made: Structure, host: float, how: Imaging, seed: int) -> StemImage:
-    columns = made.columns()
+    columns = made.columns(exponent=how.exponent)
     share = host / float(columns.weight.max())
     return adf_image(
         columns, (how.side, how.side), pixel_size=how.pixel_size, seed=seed, counts=how.counts / share,
@@ -201,13 +206,19 @@ def _imaged(made: Structure, host: float, how: Imaging, seed: int) -> StemImage:
     )  # fmt: skip
 
 
-def random_imaging(rng: np.random.Generator, *, side: tuple[int, int] = (144, 224)) -> Imaging:
-    """Return conditions over the range of real ones: 3 to 100 counts, pixels of 7 to 22 pm."""
+def random_imaging(rng: np.random.Generator) -> Imaging:
+    """Return conditions over the range of real ones.
+
+    Mostly 4 to 80 counts on pixels of 10 to 20 pm; a share is oversampled, with few counts on pixels of 6 to
+    10 pm, as of slow scans at low voltage whose probe is wide and has long tails.
+    """
+    if rng.random() < _OVERSAMPLED:
+        return _oversampled(rng)
     pixel = math.exp(rng.uniform(math.log(0.010), math.log(0.020)))
     length = rng.uniform(2.2, 3.4)  # [nm]
     return Imaging(
         pixel_size=pixel,
-        side=int(np.clip(length / pixel, *side)),
+        side=int(np.clip(length / pixel, *_SIDES)),
         counts=math.exp(rng.uniform(math.log(4.0), math.log(80.0))),
         background=rng.uniform(0.0, 0.5),
         contamination=rng.uniform(0.0, 0.4) if rng.random() < 0.7 else 0.0,
@@ -215,6 +226,22 @@ def random_imaging(rng: np.random.Generator, *, side: tuple[int, int] = (144, 22
         drift=(float(rng.normal(0, 0.03)), float(rng.normal(0, 0.03))),
         line_jitter=rng.uniform(0.0, 0.005) if rng.random() < 0.7 else 0.0,
         readout=rng.uniform(0.0, 1.0),
+    )
+
+
+def _oversampled(rng: np.random.Generator) -> Imaging:
+    pixel = rng.uniform(0.006, 0.010)
+    return Imaging(
+        pixel_size=pixel,
+        side=int(rng.uniform(1.9, 2.3) / pixel),
+        counts=math.exp(rng.uniform(math.log(1.0), math.log(20.0))),
+        background=rng.uniform(0.2, 1.5),
+        contamination=rng.uniform(0.0, 0.4) if rng.random() < 0.7 else 0.0,
+        probe=Probe(rng.uniform(0.04, 0.065), rng.uniform(0.1, 0.45), rng.uniform(0.1, 0.16)),
+        drift=(float(rng.normal(0, 0.04)), float(rng.normal(0, 0.04))),
+        line_jitter=rng.uniform(0.0, 0.012),
+        readout=rng.uniform(0.0, 1.0),
+        exponent=rng.uniform(1.5, 2.1),
     )
 
 

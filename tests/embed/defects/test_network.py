@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from micdb.embed.defects.classes import CLASSES, KINDS, REGULAR, UNKNOWN
+from micdb.embed.defects.classes import CLASSES, KINDS, REGULAR
 from micdb.embed.defects.detect import kind_probabilities
 from micdb.embed.defects.local_graph import EDGE, NODE, RADII, WHOLE, LocalGraph
-from micdb.embed.defects.network import DefectNet, ask, energies, probabilities
+from micdb.embed.defects.network import DefectNet, ask, probabilities
 
 
 def graph(seed=0, n=12):
@@ -55,15 +55,14 @@ def test_probabilities_of_kinds_are_whole():
     assert value.sum(axis=1) == pytest.approx(np.ones(5))
 
 
-def test_what_no_class_wants_is_unknown():
+def test_a_temperature_softens_without_changing_the_order():
     network = DefectNet()
-    network.odd.copy_(torch.tensor([2.0, 4.0]))  # half at a free energy of -2
-    logits = np.full((2, len(CLASSES)), -8.0)
-    logits[0, CLASSES.index("vacancy")] = 6.0
-    assert energies(logits)[0] < -2 < energies(logits)[1]
-    value = probabilities(network, logits)
-    assert value[0, CLASSES.index("vacancy")] > 0.99
-    assert value[1, CLASSES.index(UNKNOWN)] > 0.99
+    logits = np.random.default_rng(1).normal(size=(4, len(CLASSES))) * 3
+    sharp = probabilities(network, logits)
+    network.temperature.fill_(3.0)
+    soft = probabilities(network, logits)
+    assert (soft.max(axis=1) < sharp.max(axis=1)).all()
+    assert (soft.argmax(axis=1) == sharp.argmax(axis=1)).all()
 
 
 def test_the_first_class_is_no_defect():
