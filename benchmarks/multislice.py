@@ -49,6 +49,7 @@ _STEP = 0.03  # [nm] of the scan, under the Nyquist limit of every probe here
 _BORDER = 5  # [pixel] cut off after the blur of an image that is not periodic
 _THERMAL = 0.0085  # [nm] along each axis, as in these crystals at room temperature
 _SCAN = 12  # points along a period
+_NOISE = 3e-3  # of the mean: 110,000 electrons in each sample of a cell
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ def tilted() -> None:
         value, sd = measure(
             weights.load("abf-tilts", WhitenedNet),
             _blurred_cell(fine, cell.cell)[None],
-            np.array([1e-3 * true.std()]),
+            np.array([_NOISE * true.mean()]),
         )
         print(f"  abf-tilts: {np.round(value[0, :3], 1)} +- {np.round(sd[0, :3], 1)} deg")
 
