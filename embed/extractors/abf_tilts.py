@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from micdb.embed.atoms.frame import COARSEST_PIXEL, arrow_table, in_nm, pitch_of, prepared, unfit
+from micdb.embed.atoms.frame import arrow_table, in_nm, pitch_of, prepared, unfit
 from micdb.embed.nets import weights
 from micdb.embed.tilts.angles import measure
 from micdb.embed.tilts.fold import Axes, Region, axes_of, regions, unlike
@@ -32,6 +32,7 @@ Floats = npt.NDArray[np.float64]
 
 _CARD = weights.card("abf-tilts")
 _CLEAR = 0.1  # noise over spread of a mean cell from which rotations of 5 degrees are known to about 1
+_COARSEST = 0.05  # [nm] pixel: a quarter of the distance of the planes that carry the lattice
 _LEAST = 7.0  # [lattice constant] side of a region: some twelve cells
 _ANSWERS = ("beam_deg", "cross_deg", "c_deg", "mistilt_cross_mrad", "mistilt_c_mrad")
 
@@ -70,7 +71,7 @@ class AbfTilts(Extractor):
             "Laanait, He and Borisevich, arXiv:1902.06876 (2019); Findlay et al., Ultramicroscopy 110, 903 "
             "(2010): annular bright field; Glazer, Acta Crystallogr. B 28, 3384 (1972): tilts"
         ),
-        scale=f"pixels of {COARSEST_PIXEL / 2:g} nm or finer; 200 kV, apertures of 20 to 25 mrad",
+        scale=f"pixels of {_COARSEST:g} nm or finer; 200 kV, apertures of 20 to 25 mrad",
         modalities=("STEM",),
         weights_hash=_CARD.sha256,
         validated=_CARD.measured,
@@ -87,7 +88,7 @@ class AbfTilts(Extractor):
             yield self._extract(picture)
 
     def _extract(self, picture: Picture) -> Extraction | Refusal:
-        reason = unfit(picture) or self._unscaled(picture)
+        reason = unfit(picture) or _unscaled(picture)
         if reason:
             return Refusal(picture.image, reason)
         found: dict[int, _Frame] = {}
@@ -101,14 +102,6 @@ class AbfTilts(Extractor):
             return Refusal(picture.image, reason or "the image has no frames")
         rows = pa.concat_tables([_table(picture, number, frame) for number, frame in found.items()])
         return Extraction(picture.image, {"tilts": rows}, _rollups(list(found.values()), pitch_of(picture)))
-
-    def _unscaled(self, picture: Picture) -> str | None:
-        if picture.pixel_size is None:
-            return (
-                "the image has no pixel size; without one a perovskite cannot be told from other crystals "
-                "whose lattice is a rectangle of sides 1 to root 2: give it, then populate again"
-            )
-        return None
 
     def _measure(self, pixels: npt.NDArray[np.floating], pitch: float | None) -> _Frame | str:
         """Return the rotations in one frame, or why there are none."""
@@ -139,6 +132,18 @@ class AbfTilts(Extractor):
             return float(wanted / pitch)
         share = whole.noise / float(whole.cell.std()) / _CLEAR  # noise falls with the root of the area
         return max(math.sqrt(math.prod(shape)) * share, _LEAST * axes.constant)
+
+
+def _unscaled(picture: Picture) -> str | None:
+    """Return why the pixel size does not do, or None."""
+    if picture.pixel_size is None:
+        return (
+            "the image has no pixel size; without one a perovskite cannot be told from other crystals "
+            "whose lattice is a rectangle of sides 1 to root 2: give it, then populate again"
+        )
+    if max(picture.pixel_size) > _COARSEST:
+        return f"pixel size {max(picture.pixel_size):g} nm; columns of oxygen need {_COARSEST:g} nm or finer"
+    return None
 
 
 @cache

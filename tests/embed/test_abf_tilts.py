@@ -90,6 +90,8 @@ def test_what_is_no_annular_bright_field_of_a_perovskite_is_refused(crystal):
     assert isinstance(unscaled, Refusal)
     assert "no pixel size" in unscaled.reason
     assert "correct the pixel size" in answer(replace(asked, pixel_size=(0.05, 0.05))).reason
+    coarse = answer(replace(asked, pixel_size=(0.06, 0.06)))
+    assert coarse.reason == "pixel size 0.06 nm; columns of oxygen need 0.05 nm or finer"
     assert "modality SEM" in answer(replace(asked, modality="SEM")).reason
     field = (SIDE * PIXEL,) * 2
     options = {"pixel_size": PIXEL, "seed": 1, "counts": 200.0}
