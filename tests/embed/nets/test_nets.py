@@ -11,6 +11,7 @@ import torch
 from micdb import extras
 from micdb.embed.nets import weights
 from micdb.embed.nets.unet import UNet
+from micdb.embed.train.recipe import RECIPES
 from micdb.errors import MissingExtraError, StoreError, UsageError
 
 
@@ -92,7 +93,7 @@ def test_every_shipped_card_is_whole(name):
     assert card.name == name
     assert card.recipe
     assert card.measured
-    state = weights.unet(name).state_dict()
+    state = weights.load(name, RECIPES[name].build).state_dict()
     assert all(np.isfinite(value.numpy()).all() for value in state.values())
 
 
