@@ -17,7 +17,7 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 
 from micdb.embed.atoms.find import find
-from micdb.embed.defects.detect import detect
+from micdb.embed.defects.detect import LEAST_SCORE, detect
 from micdb.embed.defects.discover import discover
 from micdb.embed.defects.few_shot import membership
 from micdb.embed.extractors.stem_defects import StemDefects, network
@@ -113,7 +113,7 @@ def found(one: DefectScene) -> tuple[list[Floats], list[str]]:
     columns = find(image, pitch, weights.unet("stem-atoms"), 0.5)
     if isinstance(columns, str):
         return [], []
-    answer = detect(image, columns, network(), possible=(), least=0.5)
+    answer = detect(image, columns, network(), possible=(), least=LEAST_SCORE)
     if isinstance(answer, str):
         return [], []
     vectors, names = [], []

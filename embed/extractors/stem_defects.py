@@ -18,7 +18,7 @@ from micdb.embed.atoms.find import Columns, find, unlike
 from micdb.embed.atoms.frame import COARSEST_PIXEL, pitch_of, prepared, unfit
 from micdb.embed.atoms.heat_map import NM_PER_PIXEL
 from micdb.embed.atoms.species import candidates
-from micdb.embed.defects.detect import Defect, Detection, detect
+from micdb.embed.defects.detect import LEAST_SCORE, Defect, Detection, detect
 from micdb.embed.nets import weights
 from micdb.errors import UsageError
 from micdb.extras import require
@@ -53,7 +53,8 @@ class StemDefects(Extractor):
     least_probability
         Of a column.
     least_score
-        Probability that a kind of defect needs.
+        Probability that a kind of defect needs. Defects were about one in a square nanometre where it was
+        calibrated; where they are rarer, scores under 0.8 are right less often than they say.
     """
 
     card: ClassVar[Card] = Card(
@@ -65,7 +66,7 @@ class StemDefects(Extractor):
             "contrast": "bright",
             "spacing_nm": None,
             "least_probability": 0.5,
-            "least_score": 0.5,
+            "least_score": LEAST_SCORE,
         },
         licence="BSD-3-Clause",
         reference=(

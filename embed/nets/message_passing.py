@@ -44,29 +44,17 @@ class MessagePassing(nn.Module):
         self.trunk = nn.Sequential(_dense(7 * hidden, 2 * hidden), nn.Linear(2 * hidden, descriptor))
         self.head = nn.Linear(descriptor, classes)
 
-    def forward(  # noqa: PLR0917 - the arrays of a batch, in order
-        self, node: Tensor, seed: Tensor, start: Tensor, end: Tensor, edge: Tensor, graph: Tensor,
-        whole: Tensor, patch: Tensor,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def forward(self, *arrays: Tensor) -> tuple[Tensor, Tensor]:
         """Return descriptors ``(g, descriptor)`` and logits ``(g, classes)``.
 
         Parameters
         ----------
-        node
-            ``(n, node)`` of all graphs.
-        seed
-            Which nodes depart, ``(n,)`` as 0 and 1.
-        start, end
-            Edges ``(m,)`` as indices of nodes.
-        edge
-            ``(m, edge)``.
-        graph
-            Graph of each node ``(n,)``.
-        whole
-            ``(g, whole)``.
-        patch
-            ``(g, radii, angles)``.
+        *arrays
+            In order: nodes of all graphs ``(n, node)``; which of them depart ``(n,)``, as 0 and 1; starts and
+            ends of edges ``(m,)``, as indices of nodes; edges ``(m, edge)``; the graph of each node ``(n,)``;
+            graphs ``(g, whole)``; patches ``(g, radii, angles)``.
         """
+        node, seed, start, end, edge, graph, whole, patch = arrays
         state = self.enter(node)
         for filter_, update in zip(self.filters, self.updates, strict=True):
             message = filter_(edge) * state[start]

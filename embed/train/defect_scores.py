@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from micdb.embed.atoms.find import find
-from micdb.embed.defects.detect import Defect, detect
+from micdb.embed.defects.detect import LEAST_SCORE, Defect, detect
 from micdb.embed.defects.network import DefectNet
 from micdb.embed.nets import weights
 from micdb.embed.simulate.defect_scenes import DefectScene
@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 NEAR = 0.22  # [nm] of a found defect's centre from the planted one
 BORDER = 0.3  # [nm] from the edge of the view: what is nearer counts neither way
 _LONG = frozenset({"edge", "boundary", "unknown"})
-_LEAST_PROBABILITY, LEAST_SCORE = 0.5, 0.5
+_LEAST_PROBABILITY = 0.5  # of a column
 
 
 @dataclass(slots=True)

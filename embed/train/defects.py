@@ -57,7 +57,7 @@ _FAINT = 0.6  # how often a carbon adatom is drawn against other adatoms
 _MANY = 3  # of one name in a scene
 _LEAST_PROBABILITY = 0.5
 _HELD_OUT = 2**40  # seeds of batches are drawn from all 64 bits: none of these few is likely among them
-_CALIBRATED, _MEASURED = 200, 240  # scenes
+_CALIBRATED, _MEASURED = 120, 180  # scenes
 
 
 @dataclass(frozen=True, slots=True)
