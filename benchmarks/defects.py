@@ -81,7 +81,7 @@ def odd(count: int) -> None:
     for oddity in ("debris", "disorder", "overlay"):
         called: Counter[str] = Counter()
         for k in range(count):
-            material = MEASURED[k % len(MEASURED)]
+            material = list(MEASURED)[k % len(MEASURED)]
             one = planted_scene(material, {}, seed=SEEDS + k, imaging=Imaging(counts=20.0), oddity=oddity)
             done = score_scenes(network(), [one])
             hit = done.of("unknown").found

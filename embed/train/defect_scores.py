@@ -87,6 +87,23 @@ def score_scenes(network: DefectNet, scenes: Iterable[DefectScene]) -> Scores:
     return scores
 
 
+def merged(parts: Iterable[Scores]) -> Scores:
+    """Return the counts of several scores together."""
+    whole = Scores()
+    for part in parts:
+        whole.area += part.area
+        whole.refused += part.refused
+        whole.said += part.said
+        for kind, one in part.kinds.items():
+            total = whole.of(kind)
+            total.planted += one.planted
+            total.found += one.found
+            total.false += one.false
+        for pair, count in part.confused.items():
+            whole.confused[pair] = whole.confused.get(pair, 0) + count
+    return whole
+
+
 def _score(scores: Scores, network: DefectNet, scene: DefectScene) -> None:
     simulated = scene.simulated
     pitch = simulated.pixel_size

@@ -7,6 +7,7 @@ the classifier is shown, false departures included, is what it will meet.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,14 +35,14 @@ from micdb.embed.simulate.defect_scenes import (
 from micdb.embed.simulate.dichalcogenides import LAYERS
 from micdb.embed.simulate.perovskites import PEROVSKITES
 from micdb.embed.simulate.structure import CONTRAST_EXPONENT
-from micdb.embed.train.defect_scores import calibration_error, score_scenes
+from micdb.embed.train.defect_scores import calibration_error, merged, score_scenes
 from micdb.embed.train.loop import Batch
 from micdb.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 
-#: Materials that the card's numbers are of: structures with dopants that differ from what they replace.
-MEASURED = ("graphene", "MoS2", "WS2", "WSe2", "SrTiO3")
+#: Materials that the card's numbers are of, and their elements: dopants differ from what they replace.
+MEASURED = {"graphene": "C", "MoS2": "Mo S", "WS2": "W S", "WSe2": "W Se", "SrTiO3": "Sr Ti O"}
 BATCH = 64  # candidates of a step
 _REGULAR = 0.35  # largest share of them that are no defects
 _MATCHED = 1.3  # [spacing] of a departure from what was planted
@@ -242,15 +243,31 @@ def measure(network: nn.Module) -> dict[str, Any]:
     """Calibrate the network, and return what it does with scenes that it never saw, for its card."""
     assert isinstance(network, DefectNet)  # noqa: S101 - by the recipe
     calibrate(network, [random_scene(np.random.default_rng(_HELD_OUT + k)) for k in range(_CALIBRATED)])
-    scores = score_scenes(network, (medium_scene(_HELD_OUT + _CALIBRATED + k) for k in range(_MEASURED)))
+    hosts = {
+        material: score_scenes(network, (medium_scene(seed, material) for seed in range(first, last)))
+        for material, first, last in _held_out()
+    }
+    scores = merged(hosts.values())
     measured: dict[str, Any] = {
         f"{kind}, planted at 10 to 20 counts": f"F1 {one.f1:.3f} ({one.planted} planted)"
         for kind, one in sorted(scores.kinds.items())
         if one.planted
     }
     measured["calibration error of the score"] = f"{calibration_error(scores.said):.3f}"
-    measured["planted"] = scores.planted()
+    measured["planted"] = scores.planted() | {
+        f"{kind} in {MEASURED[material]}": counts
+        for material, one in hosts.items()
+        for kind, counts in one.planted().items()
+    }
     return measured
+
+
+def _held_out() -> Iterator[tuple[str, int, int]]:
+    """Yield the first seed and that after the last of the scenes that each material is measured on."""
+    each = _MEASURED // len(MEASURED)
+    for number, material in enumerate(MEASURED):
+        first = _HELD_OUT + _CALIBRATED + number * each
+        yield material, first, first + each
 
 
 def medium_scene(seed: int, material: str | None = None, counts: float | None = None) -> DefectScene:
@@ -266,7 +283,7 @@ def medium_scene(seed: int, material: str | None = None, counts: float | None = 
         In the brightest pixel of the host's strongest column; 10 to 20 unless given.
     """
     rng = np.random.default_rng((seed, 3))
-    material = material or str(rng.choice(MEASURED))
+    material = material or str(rng.choice(list(MEASURED)))
     dose = counts or math.exp(rng.uniform(math.log(10.0), math.log(20.0)))
     how = Imaging(counts=dose, pixel_size=float(rng.uniform(0.013, 0.017)))
     while True:
