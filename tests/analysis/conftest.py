@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from micdb import opening
@@ -10,17 +12,19 @@ PLANTED = [{"Si1C3": 2, "vacancy": 1}, {"Si1C4": 1, "Si1C3": 1}, {"vacancy": 2, 
 
 
 @pytest.fixture(scope="session")
-def sheets(tmp_path_factory, defects):
-    """Four sheets in one file: the simulation is the slow part, the truth of it stays in the detector."""
-    path = tmp_path_factory.mktemp("sheets") / "sheets.emd"
-    defects.sheets(path, PLANTED)
-    return path
+def collection(tmp_path_factory, defects):
+    """Four sheets in a database in which the planted detector has looked everywhere: made once."""
+    folder = tmp_path_factory.mktemp("collection")
+    defects.sheets(folder / "sheets.emd", PLANTED)
+    with opening.init(folder / "lab.micdb") as db:
+        db.ingest(folder / "sheets.emd", lab="Delft")
+        db.populate("planted")
+    return folder / "lab.micdb"
 
 
 @pytest.fixture
-def planted(tmp_path, sheets):
-    """A database of the sheets in which the planted detector has looked everywhere."""
-    with opening.init(tmp_path / "lab.micdb") as db:
-        db.ingest(sheets, lab="Delft")
-        db.populate("planted")
+def planted(tmp_path, collection):
+    """A copy of it."""
+    shutil.copytree(collection, tmp_path / "lab.micdb")
+    with opening.open(tmp_path / "lab.micdb") as db:
         yield db

@@ -31,7 +31,7 @@ def test_equal_graphs_make_a_motif_named_by_its_formula(planted):
     assert repr(entry) == "<motif 'Si1C3' (proposed): 4 defects in 3 images>"
 
 
-def test_building_again_changes_nothing_and_takes_in_what_is_new(planted, sheets):
+def test_building_again_changes_nothing_and_takes_in_what_is_new(planted):
     planted.library.build()
     before = planted.library.motifs()
     again = planted.library.build()
