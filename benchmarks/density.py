@@ -1,18 +1,20 @@
 """How often the interval of a density holds the truth: ``python benchmarks/density.py``.
 
 Each seed is a material with one kind of defect of a known expected density, seen in four images whose
-numbers are Poisson's. `stem-defects` finds them; the density is corrected with the planted truth on its card,
-which is of other scenes, and, beside it, taken as counted.
+numbers are Poisson's. `stem-defects` finds them; the density is corrected with the planted truth of its host
+on the card, which is of other scenes, and, beside it, taken as counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import re
 
 import numpy as np
 import torch
 
+from micdb.analysis.library.census import planted_in
 from micdb.analysis.library.density import Counted, Rates, density
 from micdb.embed.extractors.stem_defects import StemDefects
 from micdb.embed.simulate.defect_scenes import MOTIFS, Imaging, density_scene, family
@@ -45,7 +47,9 @@ def measure(material: str, name: str, species: str, seed: int) -> tuple[bool, bo
         found += answer.tables["defects"]["kind"].to_pylist().count(kind)
         area += answer.rollups["analysed_area"][0] or 0.0
     seen = Counted(found, area)
-    corrected = density(seen, Rates.planted(StemDefects.card.planted[kind]))
+    elements = frozenset(re.findall("[A-Z][a-z]?", material.replace("graphene", "C")))
+    known = planted_in(StemDefects.card.planted, kind, elements)
+    corrected = density(seen, None if known is None else Rates.planted(known))
     plain = density(seen, None)
     return (
         corrected.low <= truth <= corrected.high,

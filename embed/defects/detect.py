@@ -133,14 +133,19 @@ def kind_probabilities(probability: Floats) -> tuple[list[str], Floats]:
 
 
 def _named(candidates: list[Candidate], probability: Floats, seen: Sites, least: float) -> list[Named]:
-    """Return the candidates that are defects, pieces of long ones joined: kind, score, and first index."""
+    """Return the candidates that are defects, pieces of long ones joined: kind, score, and first index.
+
+    What is surely a defect, and of no kind surely, is unknown.
+    """
     kinds, value = kind_probabilities(probability)
+    departs = 1 - value[:, kinds.index(REGULAR)]
     value = np.where(np.array(kinds) == REGULAR, -1.0, value)
-    named = [
-        (candidate, kinds[int(row.argmax())], float(row.max()), k)
-        for k, (candidate, row) in enumerate(zip(candidates, value, strict=True))
-        if row.max() >= least
-    ]
+    named: list[Named] = []
+    for k, (candidate, row) in enumerate(zip(candidates, value, strict=True)):
+        if row.max() >= least:
+            named.append((candidate, kinds[int(row.argmax())], float(row.max()), k))
+        elif departs[k] >= least:
+            named.append((candidate, UNKNOWN, float(departs[k]), k))
     kept = [one for one in named if one[1] not in _LONG]
     for kind in sorted(_PIECES):
         kept += _joined([one for one in named if one[1] == kind], seen)

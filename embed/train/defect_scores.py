@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from micdb.embed.atoms.find import find
+from micdb.embed.defects.classes import UNKNOWN
 from micdb.embed.defects.detect import LEAST_SCORE, Defect, detect
 from micdb.embed.defects.network import DefectNet
 from micdb.embed.nets import weights
@@ -142,6 +143,8 @@ def _compare(scores: Scores, planted: tuple[Planted, ...], found: list[Defect], 
             if other.kind == one.kind and _touches(one, other, places)
         ]  # fmt: skip
         free = [k for k in near if k not in taken]
+        if one.kind == UNKNOWN and not near and any(_touches(one, other, places) for other in planted):
+            continue  # a planted one of which it does not know the kind: missed, and not made up
         inside = _inside(one.xy * places.pitch, places.shape, places.pitch) or one.kind in _LONG
         if free:
             taken[free[0]] = one
