@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 
 from micdb.analysis.library.density import Counted, Density, Rates, density
 from micdb.analysis.library.found import cards, defects, details, looked_at
-from micdb.analysis.library.proposals import UNKNOWN
 from micdb.analysis.scorecard import Judged, judged
 from micdb.catalog.results import STANDING
+from micdb.embed.defects.classes import UNKNOWN
 
 _SOME = 50  # defects whose surroundings tell the host
 _THEIRS = ("detected", "accepted", "rejected", "replaced")  # states of what detectors said

@@ -13,9 +13,10 @@ from sqlalchemy import Connection, Engine
 from micdb.analysis.library import definition as define
 from micdb.analysis.library import motifs as store
 from micdb.analysis.library.census import Census
-from micdb.analysis.library.found import details
-from micdb.analysis.library.proposals import UNKNOWN, Proposal, by_graph, by_look
+from micdb.analysis.library.found import defects, details
+from micdb.analysis.library.proposals import Proposal, by_graph, by_look
 from micdb.catalog.engine import writing
+from micdb.embed.defects.classes import UNKNOWN
 from micdb.errors import UsageError
 
 
@@ -60,8 +61,8 @@ class Curator:
 
     def build(self, images: Iterable[int] | None, *, rare: int) -> Built:
         """See `micdb.analysis.library.library.Library.build`."""
-        rows = Census.of(self._engine, images).standing
         with writing(self._engine) as connection:
+            rows = Census.of(self._engine, images).standing
             known = store.motifs(connection, retired=True)
             taken = define.assign({one.pk: one.definition for one in known}, rows, self._descriptors)
             gone = [one.pk for one in known if one.status == "retired"]
@@ -77,9 +78,9 @@ class Curator:
         """See `micdb.analysis.library.library.Library.add`."""
         if not 0 < least <= 1:
             raise UsageError(f"least is {least!r}; expected a probability above 0, up to 1")
-        rows = Census(self._engine).standing
-        shown, descriptors = self._examples(rows, uids)
         with writing(self._engine) as connection:
+            rows = Census(self._engine).standing
+            shown, descriptors = self._examples(rows, uids)
             pk = store.insert(
                 connection, name, define.of_examples(shown, descriptors, least), status="accepted"
             )
@@ -92,7 +93,6 @@ class Curator:
         wanted = list(dict.fromkeys(names))
         if len({*wanted, into}) < 2 or not wanted:
             raise UsageError(f"merging takes two motifs or more, not {', '.join(wanted) or 'none'}")
-        rows = Census(self._engine).rows
         with writing(self._engine) as connection:
             known = {one.name for one in store.motifs(connection)}
             parts = [store.motif(connection, one) for one in dict.fromkeys([*wanted, *({into} & known)])]
@@ -102,8 +102,7 @@ class Curator:
                 target = store.insert(connection, into, whole, status="accepted")
             else:
                 store.change(connection, target, definition=whole, status="accepted")
-            members = rows["motif"].isin([one.pk for one in parts])
-            store.put(connection, rows.loc[members, "pk"].tolist(), target)
+            store.move(connection, [one.pk for one in parts], target)
             for one in parts:
                 if one.pk != target:
                     store.remove(connection, one)
@@ -112,27 +111,29 @@ class Curator:
         """See `micdb.analysis.library.library.Library.split`."""
         if by not in ("key", "look"):
             raise UsageError(f"by is {by!r}; expected 'key' or 'look'")
-        rows = Census(self._engine).standing
         with writing(self._engine) as connection:
             old = store.motif(connection, name)
-            members = rows[rows["motif"] == old.pk]
+            every = defects(self._engine, every_run=True)
+            every = every[every["motif"] == old.pk]
+            shown = every[every["pk"].isin(Census(self._engine).standing["pk"])]
             taken = {one.name for one in store.motifs(connection, retired=True)}
             parts = list(
-                by_graph(members, taken, rare=rare)
+                by_graph(shown, taken, rare=rare)
                 if by == "key"
-                else by_look(members, taken, rare=rare, descriptors=self._descriptors, prefix=name)
+                else by_look(shown, taken, rare=rare, descriptors=self._descriptors, prefix=name)
             )
             if len(parts) < 2:
                 raise UsageError(
-                    f"{name} does not come apart by {by}: of its {len(members)} defects there are not two "
+                    f"{name} does not come apart by {by}: of its {len(shown)} defects there are not two "
                     f"sorts of {rare} or more each"
                 )
-            store.put(connection, members["pk"].tolist(), None)
+            store.move(connection, [old.pk], None)
             store.remove(connection, old)
-            for new, definition, index in parts:
-                store.put(
-                    connection, members.loc[index, "pk"].tolist(), store.insert(connection, new, definition)
-                )
+            made = {store.insert(connection, new, definition): definition for new, definition, _ in parts}
+            belongs = define.assign(made, every, self._descriptors)  # those of older runs follow
+            for pk, (_, _, index) in zip(made, parts, strict=True):
+                belongs[index] = pk
+            _put(connection, every.assign(motif=pd.array([pd.NA] * len(every), dtype="Int64")), belongs)
         return [new for new, _, _ in parts]
 
     def rename(self, name: str, new: str) -> None:
@@ -149,10 +150,9 @@ class Curator:
 
     def retire(self, name: str) -> None:
         """See `micdb.analysis.library.library.Library.retire`."""
-        rows = Census(self._engine).rows
         with writing(self._engine) as connection:
             old = store.motif(connection, name)
-            store.put(connection, rows.loc[rows["motif"] == old.pk, "pk"].tolist(), None)
+            store.move(connection, [old.pk], None)
             store.change(connection, old.pk, status="retired")
 
     def _proposals(self, rows: pd.DataFrame, known: list[store.Motif], rare: int) -> Iterator[Proposal]:

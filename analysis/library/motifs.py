@@ -108,12 +108,16 @@ def remove(connection: Connection, one: Motif) -> None:
     record(connection, "remove", "defect_motif", uid=one.uid, detail={"name": one.name})
 
 
-def put(connection: Connection, members: Iterable[int], motif_pk: int | None) -> int:
-    """Say which motif defects belong to, by their keys; return how many."""
-    keys = list(members)
-    wanted = sa.select(id_list(connection, keys).c.id)
+def put(connection: Connection, members: Iterable[int], motif_pk: int | None) -> None:
+    """Say which motif defects belong to, by their keys."""
+    wanted = sa.select(id_list(connection, members).c.id)
     connection.execute(defect.update().where(defect.c.pk.in_(wanted)).values(defect_motif_pk=motif_pk))
-    return len(keys)
+
+
+def move(connection: Connection, motifs: Iterable[int], into: int | None) -> None:
+    """Put every defect of some motifs into another one, or into none: those of older runs as well."""
+    mine = defect.c.defect_motif_pk.in_(list(motifs))
+    connection.execute(defect.update().where(mine).values(defect_motif_pk=into))
 
 
 def _curator(connection: Connection) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain, count
 from typing import Any
 
@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 
 from micdb.analysis.library.definition import Descriptors, of_examples, of_kind
+from micdb.embed.defects.classes import UNKNOWN
 from micdb.embed.defects.discover import FEWEST, discover
 
 Proposal = tuple[str, dict[str, Any], pd.Index]  # name, definition, index of the rows that are its members
-Proposer = Callable[[pd.DataFrame, set[str]], Iterator[Proposal]]
 
-UNKNOWN = "unknown"
 LEAST = 0.5  # probability of looking like the examples, from which a defect belongs
 _EXAMPLES = 20  # of a cluster, that define it
 

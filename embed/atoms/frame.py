@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from micdb.populate.facts import ATOMS, BONDS
 from micdb.records import Picture, Refusal
 
 Floats = npt.NDArray[np.float64]
+Measured = TypeVar("Measured")
 
 COARSEST_PIXEL = 0.1  # [nm] half of the 0.2 nm between columns: Nyquist
 _UNRESOLVED = frozenset({"SEM", "optical"})
@@ -127,16 +128,33 @@ def measure(
     reason = unfit(picture)
     if reason:
         return Refusal(picture.image, reason)
-    found: dict[int, Frame] = {}
-    for number, pixels in enumerate(picture.frames):
-        measured = one(pixels, pitch_of(picture))
-        if isinstance(measured, Frame):
-            found[number] = measured
-        else:
-            reason = reason or measured
-    if not found:
-        return Refusal(picture.image, reason or "the image has no frames")
+    found = frames(picture, lambda pixels: one(pixels, pitch_of(picture)))
+    if isinstance(found, Refusal):
+        return found
     return extraction(picture, found, schema)
+
+
+def frames(
+    picture: Picture, one: Callable[[npt.NDArray[np.floating]], Measured | str]
+) -> dict[int, Measured] | Refusal:
+    """Return what was measured in each frame by its number, or why in none; the others are left out.
+
+    Parameters
+    ----------
+    picture
+        The picture.
+    one
+        Measures a frame ``(y, x)``, or says why not.
+    """
+    found: dict[int, Measured] = {}
+    reason = None
+    for number, pixels in enumerate(picture.frames):
+        measured = one(pixels)
+        if isinstance(measured, str):
+            reason = reason or measured
+        else:
+            found[number] = measured
+    return found or Refusal(picture.image, reason or "the image has no frames")
 
 
 def pitch_of(picture: Picture) -> float | None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from micdb.embed.atoms.frame import arrow_table, in_nm, pitch_of, prepared, unfit
+from micdb.embed.atoms.frame import arrow_table, frames, in_nm, pitch_of, prepared, unfit
 from micdb.embed.nets import weights
 from micdb.embed.tilts.angles import measure
 from micdb.embed.tilts.fold import Axes, Region, axes_of, regions, unlike
@@ -91,15 +91,9 @@ class AbfTilts(Extractor):
         reason = unfit(picture) or _unscaled(picture)
         if reason:
             return Refusal(picture.image, reason)
-        found: dict[int, _Frame] = {}
-        for number, pixels in enumerate(picture.frames):
-            measured = self._measure(pixels, pitch_of(picture))
-            if isinstance(measured, _Frame):
-                found[number] = measured
-            else:
-                reason = reason or measured
-        if not found:
-            return Refusal(picture.image, reason or "the image has no frames")
+        found = frames(picture, lambda pixels: self._measure(pixels, pitch_of(picture)))
+        if isinstance(found, Refusal):
+            return found
         rows = pa.concat_tables([_table(picture, number, frame) for number, frame in found.items()])
         return Extraction(picture.image, {"tilts": rows}, _rollups(list(found.values()), pitch_of(picture)))
 

@@ -17,7 +17,16 @@ import pyarrow as pa
 
 from micdb.embed import graph
 from micdb.embed.atoms.find import find
-from micdb.embed.atoms.frame import BOND, COARSEST_PIXEL, arrow_table, in_nm, pitch_of, prepared, unfit
+from micdb.embed.atoms.frame import (
+    BOND,
+    COARSEST_PIXEL,
+    arrow_table,
+    frames,
+    in_nm,
+    pitch_of,
+    prepared,
+    unfit,
+)
 from micdb.embed.atoms.heat_map import NM_PER_PIXEL
 from micdb.embed.atoms.heights import Heights, count
 from micdb.embed.atoms.scattering import Scattering, scattering
@@ -88,15 +97,9 @@ class ColumnHeights(Extractor):
         reason = unfit(picture)
         if reason:
             return Refusal(picture.image, reason)
-        found: dict[int, _Columns] = {}
-        for number, pixels in enumerate(picture.frames):
-            measured = self._measure(pixels, pitch_of(picture))
-            if isinstance(measured, _Columns):
-                found[number] = measured
-            else:
-                reason = reason or measured
-        if not found:
-            return Refusal(picture.image, reason or "the image has no frames")
+        found = frames(picture, lambda pixels: self._measure(pixels, pitch_of(picture)))
+        if isinstance(found, Refusal):
+            return found
         rows = pa.concat_tables([_table(picture, number, columns) for number, columns in found.items()])
         return Extraction(picture.image, {"heights": rows}, _rollups(list(found.values())))
 

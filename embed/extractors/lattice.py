@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from micdb.embed.atoms.frame import prepared
+from micdb.embed.atoms.frame import frames, prepared
 from micdb.embed.lattice.bravais import DISTORTION
 from micdb.embed.lattice.phases import Phase, phase_map
 from micdb.embed.lattice.reciprocal import image_lattice
@@ -87,15 +87,9 @@ class Lattice(Extractor):
         reason = self._unfit(picture)
         if reason:
             return Refusal(picture.image, reason)
-        found: dict[int, _Frame] = {}
-        for number, pixels in enumerate(picture.frames):
-            measured = self._measure(pixels, picture.pixel_size)
-            if isinstance(measured, _Frame):
-                found[number] = measured
-            else:
-                reason = reason or measured
-        if not found:
-            return Refusal(picture.image, reason or "the image has no frames")
+        found = frames(picture, lambda pixels: self._measure(pixels, picture.pixel_size))
+        if isinstance(found, Refusal):
+            return found
         rows = [
             self._row(picture, number, frame, region)
             for number, frame in found.items()

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from micdb.embed.atoms.find import Columns, find, unlike
-from micdb.embed.atoms.frame import COARSEST_PIXEL, pitch_of, prepared, unfit
+from micdb.embed.atoms.frame import COARSEST_PIXEL, frames, pitch_of, prepared, unfit
 from micdb.embed.atoms.heat_map import NM_PER_PIXEL
 from micdb.embed.atoms.species import candidates
 from micdb.embed.defects.detect import LEAST_SCORE, Defect, Detection, detect
@@ -101,18 +101,15 @@ class StemDefects(Extractor):
         reason = unfit(picture)
         if reason:
             return Refusal(picture.image, reason)
-        rows: list[dict[str, Any]] = []
-        area, measured = 0.0, 0
-        for number, pixels in enumerate(picture.frames):
-            answer = self._measure(pixels, pitch_of(picture))
-            if isinstance(answer, str):
-                reason = reason or answer
-                continue
-            measured += 1
-            area += answer[1].area
-            rows += [_row(picture, one, *answer) | {"frame": number} for one in answer[1].defects]
-        if not measured:
-            return Refusal(picture.image, reason or "the image has no frames")
+        found = frames(picture, lambda pixels: self._measure(pixels, pitch_of(picture)))
+        if isinstance(found, Refusal):
+            return found
+        rows = [
+            _row(picture, one, *answer) | {"frame": number}
+            for number, answer in found.items()
+            for one in answer[1].defects
+        ]
+        area = sum(detection.area for _, detection, _ in found.values())
         pitch = pitch_of(picture)
         rollups = {
             "n_defects": (float(len(rows)), None),

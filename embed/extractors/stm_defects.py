@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from micdb.embed.atoms.frame import arrow_table, in_nm, pitch_of, prepared
+from micdb.embed.atoms.frame import arrow_table, frames, in_nm, pitch_of, prepared
 from micdb.embed.nets import weights
 from micdb.embed.stm.candidates import candidates
 from micdb.embed.stm.describe import Looks, describe
@@ -143,15 +143,9 @@ class StmDefects(Extractor):
             return Refusal(picture.image, reason)
         pitch = pitch_of(picture)
         assert pitch is not None  # noqa: S101 (a picture without one is unfit)
-        found: dict[int, _Frame] = {}
-        for number, pixels in enumerate(picture.frames):
-            measured = self._measure(pixels, pitch)
-            if isinstance(measured, _Frame):
-                found[number] = measured
-            else:
-                reason = reason or measured
-        if not found:
-            return Refusal(picture.image, reason or "the image has no frames")
+        found = frames(picture, lambda pixels: self._measure(pixels, pitch))
+        if isinstance(found, Refusal):
+            return found
         rows = pa.concat_tables([_table(picture, number, one) for number, one in found.items()])
         return Extraction(picture.image, {"defects": rows}, _rollups(list(found.values()), picture))
 

@@ -25,6 +25,7 @@ from micdb.corrections import log, rows
 from micdb.corrections.log import Correction
 from micdb.corrections.rows import Found
 from micdb.errors import UsageError
+from micdb.provenance import uuid7
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,9 @@ class Corrections:
             picture = rows.picture_of(connection, image)
             if not 0 <= frame < picture.n_frames:
                 raise UsageError(f"frame {frame} is none of the {picture.n_frames} of {picture.name}, from 0")
+            made = uuid7()
             row = {
+                "uid": made,
                 "run_pk": rows.missed_by(connection, picture, detector),
                 "micrograph_pk": picture.pk,
                 "frame": frame,
@@ -160,7 +163,7 @@ class Corrections:
                 "state": "added",
                 **rows.place(picture, x_px, y_px),
             }
-            made = rows.uid_of(connection, add(connection, defect, row))
+            add(connection, defect, row)
             return log.annotate(connection, "add", made, by, stands=made, value={"made": made})
 
     def undo(self, uid: str, *, by: str | None = None) -> Correction:
@@ -220,7 +223,9 @@ def _word(kind: str) -> str:
 
 def _write(connection: Connection, verb: str, row: Found, what: _Written, by: str | None) -> Correction:
     rows.set_state(connection, row.uid, what.state)
-    made = None if what.made is None else rows.uid_of(connection, add(connection, defect, what.made))
+    made = None if what.made is None else what.made["uid"]
+    if what.made is not None:
+        add(connection, defect, what.made)
     stands = None if what.state == "rejected" else made or row.uid
     value = {"before": row.state, "made": made, "said": dict(what.values)}
     return log.annotate(connection, verb, row.uid, by, stands=stands, value=value)

@@ -15,7 +15,7 @@ from micdb.catalog.results import annotation
 from micdb.catalog.rows import add, find_or_add, record
 from micdb.catalog.tables import person
 from micdb.errors import UsageError
-from micdb.provenance import now
+from micdb.provenance import now, uuid7
 
 Found = Row[Any]
 TARGET = "defect"
@@ -76,7 +76,9 @@ def annotate(
     """
     who = find_or_add(connection, person, {"name": by or config.load().actor})
     before = latest(connection, target)
+    uid = uuid7()
     row = {
+        "uid": uid,
         "target_table": TARGET,
         "target_uid": target,
         "verb": verb,
@@ -85,8 +87,7 @@ def annotate(
         "created_at": now(),
         "supersedes_uid": undone or (None if before is None else before.uid),
     }
-    pk = add(connection, annotation, row)
-    uid = str(connection.execute(sa.select(annotation.c.uid).where(annotation.c.pk == pk)).scalar_one())
+    add(connection, annotation, row)
     record(connection, verb, TARGET, uid=target, detail={"annotation": uid})
     return Correction(uid, verb, target, stands)
 

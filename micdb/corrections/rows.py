@@ -15,6 +15,7 @@ from micdb.catalog.results import STANDING, current_run, defect, model, rollup, 
 from micdb.catalog.rows import text_list
 from micdb.catalog.tables import micrograph
 from micdb.errors import UsageError, suggestion
+from micdb.provenance import uuid7
 
 Found = Row[Any]
 _SAID = {"rejected": "was rejected", "replaced": "was replaced by a correction", "undone": "was undone"}
@@ -46,16 +47,11 @@ def set_state(connection: Connection, uid: str, state: str) -> None:
     connection.execute(defect.update().where(defect.c.uid == uid).values(state=state))
 
 
-def uid_of(connection: Connection, pk: int) -> str:
-    """Return the uid of a defect by its key."""
-    return str(connection.execute(sa.select(defect.c.uid).where(defect.c.pk == pk)).scalar_one())
-
-
 def copied(row: Found, **changed: Any) -> dict[str, Any]:
-    """Return the values of a row that replaces one, with a change."""
+    """Return the values of a new row that replaces one, with a change."""
     own = {column.name: getattr(row, column.name) for column in defect.c if column.name not in ("pk", "uid")}
     # How sure the detector was of what it said is not how sure anyone is of what a person says.
-    return {**own, "state": "accepted", "score": None, "replaces_pk": row.pk, **changed}
+    return {**own, "uid": uuid7(), "state": "accepted", "score": None, "replaces_pk": row.pk, **changed}
 
 
 def place(row: Found, x_px: float, y_px: float) -> dict[str, float | None]:
@@ -72,9 +68,9 @@ def place(row: Found, x_px: float, y_px: float) -> dict[str, float | None]:
             "positions count from the centre of the top-left one"
         )
     size = {"x": row.pixel_size_x, "y": row.pixel_size_y}
-    place = {"x": float(x_px), "y": float(y_px)}
-    scaled = {f"{axis}_nm": None if size[axis] is None else at * size[axis] for axis, at in place.items()}
-    return {**{f"{axis}_px": at for axis, at in place.items()}, **scaled}
+    centre = {"x": float(x_px), "y": float(y_px)}
+    scaled = {f"{axis}_nm": None if size[axis] is None else at * size[axis] for axis, at in centre.items()}
+    return {**{f"{axis}_px": at for axis, at in centre.items()}, **scaled}
 
 
 def carried(row: Found, place: Mapping[str, float | None]) -> dict[str, Any]:
@@ -100,15 +96,8 @@ def picture_of(connection: Connection, uid: str) -> Found:
         There is none of that uid.
     """
     m = micrograph.c
-    wanted: list[sa.ColumnElement[Any]] = [
-        m.pk,
-        m.name,
-        m.n_frames,
-        m.height,
-        m.width,
-        m.pixel_size_x,
-        m.pixel_size_y,
-    ]
+    names = ("pk", "name", "n_frames", "height", "width", "pixel_size_x", "pixel_size_y")
+    wanted = [m[name] for name in names]
     row = connection.execute(sa.select(*wanted).where(m.uid == uid, m.deleted_at.is_(None))).first()
     if row is None:
         raise UsageError(f"no image has the uid {uid!r}: db.images has them")

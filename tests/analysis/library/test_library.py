@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from micdb.analysis.library.found import defects
 from micdb.errors import UsageError
 
 # conftest plants five vacancies... of Si1C3 four, of the vacancy three, of Si1C4 one.
@@ -239,3 +240,24 @@ def test_every_change_is_in_the_audit_log(planted):
             connection.exec_driver_sql("SELECT verb FROM event WHERE entity = 'defect_motif'").scalars().all()
         )
     assert told == ["add", "add", "add", "change"]
+
+
+@pytest.mark.parametrize("change", ["merge", "split", "retire"])
+def test_defects_of_older_runs_follow_their_motif(planted, change):
+    """They are seen with `using`, and may not refer to a motif that is gone."""
+    library = planted.library
+    library.build(rare=1)
+    library.merge(["Si1C3", "Si1C4"], into="silicon")
+    planted.populate("planted", parameters={"edition": 2})
+    library.build(rare=1)
+    if change == "merge":
+        library.merge(["silicon", "V1"], into="all")
+    elif change == "split":
+        library.split("silicon", rare=1)
+    else:
+        library.retire("silicon")
+    expected = {"merge": {"all": 16}, "split": {"Si1C3": 8, "Si1C4": 2, "V1": 6}, "retire": {"V1": 6}}
+    rows = defects(planted.engine, every_run=True)
+    with planted.engine.connect() as connection:
+        known = dict(connection.exec_driver_sql("SELECT pk, name FROM defect_motif").all())
+    assert rows["motif"].dropna().map(known).value_counts().to_dict() == expected[change]

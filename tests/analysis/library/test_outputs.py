@@ -61,7 +61,6 @@ def test_the_page_shows_every_motif_and_leads_every_count_to_its_rows(built, tmp
             == 1
         )
     assert "http" not in page.replace("http-equiv", "")  # one file, no network
-    assert page.count("C–Si: 0.157") == 0  # the figure says so, as a picture
     assert page.count('src="data:image/png') >= 3 + 8
 
 
@@ -71,7 +70,6 @@ def test_the_figure_is_as_wide_as_a_journal_and_carries_its_numbers(built):
     assert figure.get_figheight() * 25.4 <= 230
     assert figure.micdb_data["name"].tolist() == ["Si1C3", "V1", "Si1C4"]
     words = [text.get_text() for text in figure.findobj(match=lambda one: hasattr(one, "get_text"))]
-    assert "n = 4 in 3 images\nDelft" not in words  # a lab is no material
     assert any(word.startswith("substitution\nn = 4 in 3 images") for word in words)
     assert "500 pm" in words
     entries = list(built.library)
