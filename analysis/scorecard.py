@@ -19,9 +19,8 @@ from scipy.special import betaincinv
 from sqlalchemy import Engine
 
 from micdb.analysis.library.found import defects, looked_at
+from micdb.corrections.matching import matches, places, reach
 
-_NEAR_NM = 0.15  # two positions of one defect: about a bond
-_NEAR_PX = 5.0  # where the scale is unknown
 _COUNTS = ["right", "false", "missed"]
 
 
@@ -107,7 +106,7 @@ def _of_run(
 
     for image in sorted(images):
         found, truth, denied = (table[table["image"] == image] for table in (own, *said))
-        met, refuted = _matches(found, truth), _matches(found, denied)
+        met, refuted = matches(found, truth), matches(found, denied)
         for answer, (kind, state) in enumerate(zip(found["kind"], found["state"], strict=True)):
             there = met.get(answer)
             if _same_kind(found, truth, answer, there):
@@ -128,39 +127,6 @@ def _same_kind(found: pd.DataFrame, other: pd.DataFrame, answer: int, there: int
     return there is not None and bool(found["kind"].iloc[answer] == other["kind"].iloc[there])
 
 
-def _matches(found: pd.DataFrame, truth: pd.DataFrame) -> dict[int, int]:
-    """Return which of `found` is which of `truth`, by number, the nearest first; each once."""
-    if found.empty or truth.empty:
-        return {}
-    tree = cKDTree(_places(truth))
-    reach = _reach(truth)
-    pairs = []
-    for number, place in enumerate(_places(found)):
-        for other in tree.query_ball_point(place, float(reach.max())):
-            distance = float(np.linalg.norm(tree.data[other] - place))
-            if distance <= reach[other]:
-                pairs.append(
-                    (found["kind"].iloc[number] != truth["kind"].iloc[other], distance, number, other)
-                )
-    taken: dict[int, int] = {}
-    for _, _, number, other in sorted(pairs):
-        if number not in taken and other not in taken.values():
-            taken[number] = other
-    return taken
-
-
-def _places(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Return ``(n, 3)``: x and y [pixel], and the frame, far from the others."""
-    return rows[["x_px", "y_px"]].assign(frame=rows["frame"] * 1e6).to_numpy(dtype=np.float64)
-
-
-def _reach(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Return how far from a defect an answer may be ``(n,)`` [pixel]: a bond, or half of its box."""
-    by_scale = (_NEAR_NM / rows["pixel_size"].astype(float)).fillna(_NEAR_PX).to_numpy()
-    half = [0.0 if box is None else min(box[2], box[3]) / 2 for box in rows["box"]]
-    return np.maximum(by_scale, half)
-
-
 def _distinct(truth: pd.DataFrame) -> pd.DataFrame:
     """Return the truth without what people said of one defect once more, of another run's row."""
     kept: list[int] = []
@@ -168,14 +134,14 @@ def _distinct(truth: pd.DataFrame) -> pd.DataFrame:
         if len(group) < 2:
             kept += group.index.tolist()
             continue
-        tree, reach = cKDTree(_places(group)), _reach(group)
+        tree, near = cKDTree(places(group)), reach(group)
         gone: set[int] = set()
-        for number, place in enumerate(_places(group)):
+        for number, place in enumerate(places(group)):
             if number in gone:
                 continue
             kept.append(group.index[number])
-            near = tree.query_ball_point(place, float(reach[number]))
-            gone |= {other for other in near if group["run"].iloc[other] != group["run"].iloc[number]}
+            close = tree.query_ball_point(place, float(near[number]))
+            gone |= {other for other in close if group["run"].iloc[other] != group["run"].iloc[number]}
     return truth.loc[sorted(kept)]
 
 

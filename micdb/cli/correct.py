@@ -12,7 +12,7 @@ from micdb.corrections.log import Correction
 from micdb.errors import UsageError
 
 correct = typer.Typer(
-    help="Correct defects: accept, reject, relabel, move, add; undo takes it back.",
+    help="Correct defects: accept, reject, relabel, move, add, carry; undo takes it back.",
     no_args_is_help=False,
     rich_markup_mode=None,
 )
@@ -103,6 +103,20 @@ def undo(
 
     with opening.open(chosen(db)) as base:
         _say([base.corrections.undo(uid, by=by)], as_json)
+
+
+@correct.command()
+def carry(
+    detector: Annotated[str | None, typer.Argument(help="Its name; all when not given.")] = None,
+    db: Db = None,
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say of a detector's current run what was said of its other runs, by place."""
+    from micdb import opening
+
+    with opening.open(chosen(db)) as base:
+        _say(base.corrections.carry(detector, by=by), as_json)
 
 
 @correct.command()

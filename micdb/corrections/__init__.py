@@ -7,6 +7,8 @@ relabel or to move is to add a row that replaces it, and only the `state` of the
     accept   detected -> accepted            relabel, move   the row -> replaced, a new row: accepted
     reject   detected -> rejected            add             a new row: added
     undo     the row -> the state it had, a row that the correction made -> undone
+
+``carry`` says all of it again of the current run of a detector, where it was said of another.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from sqlalchemy import Connection, Engine
 from micdb.catalog.engine import reading, writing
 from micdb.catalog.results import defect
 from micdb.catalog.rows import add
-from micdb.corrections import log, rows
+from micdb.corrections import carrying, log, rows
+from micdb.corrections.carrying import Carried
 from micdb.corrections.log import Correction
 from micdb.corrections.rows import Found
 from micdb.errors import UsageError
@@ -87,11 +90,7 @@ class Corrections:
         """
         word = _word(kind)
 
-        def relabelled(row: Found) -> _Written:
-            # Whether it still belongs to the motif of the library is for the next build to say.
-            return _Written("replaced", {"kind": word}, rows.copied(row, kind=word, defect_motif_pk=None))
-
-        return self._correct("relabel", uids, by, relabelled)
+        return self._correct("relabel", uids, by, lambda row: _relabelled(row, word))
 
     def move(self, uid: str, x_px: float, y_px: float, *, by: str | None = None) -> Correction:
         """Say where a defect is: a row there replaces it.
@@ -194,6 +193,34 @@ class Corrections:
             stands = None if row.verb == "add" else row.target_uid
             return log.annotate(connection, "undo", row.target_uid, by, stands=stands, undone=uid)
 
+    def carry(self, detector: str | None = None, *, by: str | None = None) -> list[Correction]:
+        """Say of the current run of a detector what people said of its other runs, by place.
+
+        A newer version of a detector, or one with other parameters, answers anew; what people said of the
+        same places is said again of its answers: right ones are accepted, false ones rejected, others
+        relabelled, missed ones added. What people have judged in the current run stays; so a second call
+        does nothing. All of it is written, or nothing.
+
+        Parameters
+        ----------
+        detector
+            Name of the extractor; None for all.
+        by
+            Who says so.
+
+        Raises
+        ------
+        UsageError
+            The detector has no run.
+        """
+        with writing(self._engine) as connection:
+            done = []
+            for current, other in carrying.runs(connection, detector):
+                # all of them are found before the first is written, each pair sees what the last one wrote
+                told = list(carrying.untold(connection, current, other))
+                done += [_carried(connection, one, current, by) for one in told]
+            return done
+
     def history(self, uid: str | None = None) -> pd.DataFrame:
         """Return all corrections, oldest first, or those of one defect and of what it replaced.
 
@@ -221,11 +248,41 @@ def _word(kind: str) -> str:
     return kind.strip()
 
 
-def _write(connection: Connection, verb: str, row: Found, what: _Written, by: str | None) -> Correction:
+def _relabelled(row: Found, kind: str) -> _Written:
+    # Whether it still belongs to the motif of the library is for the next build to say.
+    return _Written("replaced", {"kind": kind}, rows.copied(row, kind=kind, defect_motif_pk=None))
+
+
+def _carried(connection: Connection, what: Carried, run: int, by: str | None) -> Correction:
+    """Say of a run what was said of another."""
+    if what.target is None:
+        source = rows.standing(connection, [what.source])[0]
+        made = rows.copied(source, run_pk=run, state="added", replaces_pk=None, defect_motif_pk=None)
+        add(connection, defect, made)
+        value = {"made": made["uid"], "carried": what.source}
+        return log.annotate(connection, "add", made["uid"], by, stands=made["uid"], value=value)
+    row = rows.standing(connection, [what.target])[0]
+    written = {
+        "accept": lambda: _Written("accepted"),
+        "reject": lambda: _Written("rejected"),
+        "relabel": lambda: _relabelled(row, what.kind),
+    }[what.verb]()
+    return _write(connection, what.verb, row, written, by, carried=what.source)
+
+
+def _write(
+    connection: Connection,
+    verb: str,
+    row: Found,
+    what: _Written,
+    by: str | None,
+    *,
+    carried: str | None = None,
+) -> Correction:
     rows.set_state(connection, row.uid, what.state)
     made = None if what.made is None else what.made["uid"]
     if what.made is not None:
         add(connection, defect, what.made)
     stands = None if what.state == "rejected" else made or row.uid
-    value = {"before": row.state, "made": made, "said": dict(what.values)}
+    value = {"before": row.state, "made": made, "said": dict(what.values), "carried": carried}
     return log.annotate(connection, verb, row.uid, by, stands=stands, value=value)

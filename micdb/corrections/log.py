@@ -70,7 +70,8 @@ def annotate(
     stands
         uid of the defect that stands now.
     value
-        ``before``, the state of the row until now; ``made``, the uid of a new row; ``said``, what it says.
+        ``before``, the state of the row until now; ``made``, the uid of a new row; ``said``, what it says;
+        ``carried``, the uid of the defect of another run that it was said of first.
     undone
         uid of the annotation that it undoes.
     """

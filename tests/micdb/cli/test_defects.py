@@ -94,6 +94,7 @@ def test_the_library(run, uids, tmp_path):
     ("arguments", "said"),
     [
         (["correct", "accept", "x"], "there is no defect 'x': db.defects has the uids"),
+        (["correct", "carry", "x"], "x has no run here"),
         (["correct", "move", "x", "--at", "3"], "--at is '3'; write x,y in pixels, for example 101.5,64"),
         (["correct", "undo", "x"], "there is no correction 'x': db.corrections.history() has their uids"),
         (["correct", "relabel", "x"], "Missing option '--kind'; see: micdb correct relabel --help"),
