@@ -28,7 +28,9 @@ import numpy as np
 
 from micdb.embed.simulate import vendors
 from micdb.embed.simulate.lattices import crystal
-from micdb.embed.simulate.microstructure import SCENES, Detector, View, scan
+from micdb.embed.simulate.microstructures.scenes import SCENES
+from micdb.embed.simulate.microstructures.sem import Detector, scan
+from micdb.embed.simulate.microstructures.view import View
 from micdb.embed.simulate.stem import adf_image
 from micdb.embed.simulate.stm import topograph
 

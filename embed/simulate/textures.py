@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from micdb.embed.simulate.lattices import crystal
-from micdb.embed.simulate.microstructure import SCENES, Detector, Scene, View, scan
+from micdb.embed.simulate.microstructures.scenes import SCENES
+from micdb.embed.simulate.microstructures.sem import Detector, scan
+from micdb.embed.simulate.microstructures.view import Scene, View
 from micdb.embed.simulate.stem import adf_image
 
 _PIXEL = 20.0  # [nm] of the microstructures; only lengths in pixels matter here
 _ATOMS_PIXEL = 0.02  # [nm]
 
 #: Kinds of texture, in turn.
-KINDS = (*SCENES, "field", "grains", "atoms")
+KINDS = ("spheroidite", "pearlite", "network", "porous", "field", "grains", "atoms")
 
 
 def reference_textures(count: int, *, seed: int, side: int = 192) -> Iterator[npt.NDArray[np.float32]]:
@@ -57,7 +60,7 @@ def _texture(kind: str, side: int, rng: np.random.Generator) -> npt.NDArray[np.f
 def _grains(view: View, length: float, seed: int) -> Scene:
     """Return grains told apart by orientation contrast only, with a faint film."""
     scene = SCENES["network"](view, 2 * length * view.pixel_size, seed)
-    return Scene(0.15 * scene.coverage, 6 * scene.relief, view.pixel_size)
+    return replace(scene, coverage=0.15 * scene.coverage, relief=6 * scene.relief)
 
 
 def random_field(side: int, *, exponent: float, seed: int) -> npt.NDArray[np.float32]:

@@ -7,7 +7,9 @@ import pytest
 
 from micdb.embed.extractors.peaks import Peaks
 from micdb.embed.simulate.lattices import crystal
-from micdb.embed.simulate.microstructure import SCENES, Detector, View, scan
+from micdb.embed.simulate.microstructures.scenes import SCENES
+from micdb.embed.simulate.microstructures.sem import Detector, scan
+from micdb.embed.simulate.microstructures.view import View
 from micdb.embed.simulate.scoring import score
 from micdb.embed.simulate.stem import adf_image
 from micdb.errors import UsageError

@@ -18,7 +18,10 @@ from scipy import ndimage
 from micdb.embed import graph
 from micdb.embed.simulate import labs, vendors
 from micdb.embed.simulate.lattices import CELLS, crystal
-from micdb.embed.simulate.microstructure import SCENES, Detector, View, scan, spheroidite
+from micdb.embed.simulate.microstructures.particles import spheroidite
+from micdb.embed.simulate.microstructures.scenes import SCENES
+from micdb.embed.simulate.microstructures.sem import Detector, scan
+from micdb.embed.simulate.microstructures.view import View
 from micdb.embed.simulate.scoring import score
 from micdb.embed.simulate.stem import Probe, adf_image
 from micdb.embed.simulate.stm import topograph

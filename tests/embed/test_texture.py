@@ -11,7 +11,9 @@ from scipy import ndimage
 from micdb.embed.extractors.texture import UNSCALED, Texture, space_name
 from micdb.embed.extractors.texture_features import DIM, features
 from micdb.embed.extractors.texture_reference import MEAN, SPREAD
-from micdb.embed.simulate.microstructure import SCENES, Detector, View, scan
+from micdb.embed.simulate.microstructures.scenes import SCENES
+from micdb.embed.simulate.microstructures.sem import Detector, scan
+from micdb.embed.simulate.microstructures.view import View
 from micdb.embed.simulate.textures import KINDS, reference_textures
 from micdb.errors import UsageError
 from micdb.records import Picture, Refusal

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from micdb.embed.extractors.texture import Texture
 from micdb.embed.extractors.texture_features import TILE
 from micdb.embed.extractors.texture_patches import UNSCALED, TexturePatches, space_name, starts
-from micdb.embed.simulate.microstructure import SCENES, Detector, View, scan
+from micdb.embed.simulate.microstructures.scenes import SCENES
+from micdb.embed.simulate.microstructures.sem import Detector, scan
+from micdb.embed.simulate.microstructures.view import View
 from micdb.errors import ContractError, UsageError
 from micdb.populate.answers import Answer, gather
 from micdb.populate.extractor import Extraction, extractors

@@ -12,7 +12,9 @@ import tifffile
 
 import micdb as mdb
 from micdb.embed.extractors.texture_patches import TexturePatches
-from micdb.embed.simulate.microstructure import SCENES, Detector, View, scan
+from micdb.embed.simulate.microstructures.scenes import SCENES
+from micdb.embed.simulate.microstructures.sem import Detector, scan
+from micdb.embed.simulate.microstructures.view import View
 from micdb.errors import UsageError
 from micdb.populate.extractor import extractors
 

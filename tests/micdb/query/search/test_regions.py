@@ -9,7 +9,9 @@ import pytest
 import tifffile
 
 import micdb as mdb
-from micdb.embed.simulate.microstructure import SCENES, Detector, View, scan
+from micdb.embed.simulate.microstructures.scenes import SCENES
+from micdb.embed.simulate.microstructures.sem import Detector, scan
+from micdb.embed.simulate.microstructures.view import View
 from micdb.errors import UsageError
 
 LENGTHS = {"spheroidite": 260.0, "pearlite": 260.0}
