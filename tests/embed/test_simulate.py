@@ -18,10 +18,6 @@ from scipy import ndimage
 from micdb.embed import graph
 from micdb.embed.simulate import labs, vendors
 from micdb.embed.simulate.lattices import CELLS, crystal
-from micdb.embed.simulate.microstructures.particles import spheroidite
-from micdb.embed.simulate.microstructures.scenes import SCENES
-from micdb.embed.simulate.microstructures.sem import Detector, scan
-from micdb.embed.simulate.microstructures.view import View
 from micdb.embed.simulate.scoring import score
 from micdb.embed.simulate.stem import Probe, adf_image
 from micdb.embed.simulate.stm import topograph
@@ -90,31 +86,6 @@ class TestStem:
         level = ndimage.map_coordinates(image.image, image.xy[:, ::-1].T / 0.01, order=1)
         ratio = np.median(level[image.number == 16]) / np.median(level[image.number == 42])
         assert ratio == pytest.approx(2 * (16 / 42) ** 1.7, rel=0.05)
-
-
-class TestMicrostructures:
-    @pytest.mark.parametrize("kind", SCENES)
-    def test_same_field_at_any_pixel_size(self, kind):
-        fine = SCENES[kind](View((240, 320), 10.0), 300.0, 5).coverage
-        coarse = SCENES[kind](View((120, 160), 20.0), 300.0, 5).coverage
-        binned = fine.reshape(120, 2, 160, 2).mean(axis=(1, 3))
-        assert np.corrcoef(binned.ravel(), coarse.ravel())[0, 1] > 0.97
-
-    def test_particles_have_the_size_asked_for(self):
-        scene = spheroidite(View((1000, 1000), 16.0), diameter=300.0, seed=2, fraction=0.04)
-        label, count = ndimage.label(scene.coverage > 0.5)
-        whole = np.setdiff1d(
-            np.arange(1, count + 1), np.concatenate((label[0], label[-1], label[:, 0], label[:, -1]))
-        )
-        area = ndimage.sum_labels(scene.coverage, label, whole) * 16.0**2
-        assert np.median(2 * np.sqrt(area / np.pi)) == pytest.approx(300, rel=0.12)
-
-    def test_scan_is_eight_bit_and_seeded(self):
-        scene = SCENES["network"](View((64, 64), 20.0), 400.0, 1)
-        one, same, other = (scan(scene, Detector(), seed=seed) for seed in (1, 1, 2))
-        assert one.dtype == np.uint8
-        np.testing.assert_array_equal(one, same)
-        assert (one != other).mean() > 0.5
 
 
 class TestVendorFiles:

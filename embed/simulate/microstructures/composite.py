@@ -75,7 +75,7 @@ def ultrahigh_carbon(
         Median length of a needle.
     """
     rng = np.random.default_rng(seed)
-    cells = voronoi(view, size=grain, rng=rng, neighbours=6)
+    cells = voronoi(view, size=grain, rng=rng, exact=True)
     swell = 1 + 0.4 * waves(view, length=grain / 2, rng=rng)
     edge = film * grain * swell / 2 - cells.boundary  # positive in the film
     free = (film / 2 + denuded) * grain

@@ -30,7 +30,7 @@ def polycrystal(
 ) -> Scene:
     """Draw grains and twins.
 
-    Grain sizes are close to log-normal (Fan et al., Comput. Mater. Sci. 29, 139, 2004). Annealing twins of
+    Sizes are log-normal: see `micdb.embed.simulate.microstructures.cells.laguerre`. Annealing twins of
     face-centred cubic metals are bands with straight, parallel sides across a grain (Fullman and Fisher,
     J. Appl. Phys. 22, 1350, 1951).
 
@@ -43,7 +43,7 @@ def polycrystal(
     seed
         Of grains, orientations and twins.
     spread
-        Standard deviation of the logarithm of the radii.
+        Standard deviation of the logarithm of the diameters, up to 0.5.
     twins
         Share of grains with a twin, 0 to 1.
     groove

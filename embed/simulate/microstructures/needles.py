@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from micdb.embed.simulate.microstructures.canvas import Canvas
-from micdb.embed.simulate.microstructures.cells import Cells, voronoi
+from micdb.embed.simulate.microstructures.cells import Cells, middles, voronoi
 from micdb.embed.simulate.microstructures.shapes import ellipse, needle
 from micdb.embed.simulate.microstructures.view import Scene, View, labelled, regions
 from micdb.embed.simulate.microstructures.waves import waves
@@ -150,7 +151,7 @@ def widmanstatten(
         Length over width.
     """
     rng = np.random.default_rng(seed)
-    cells = voronoi(view, size=2.5 * length, rng=rng, neighbours=5)
+    cells = voronoi(view, size=2.5 * length, rng=rng, exact=True)
     canvas = Canvas(view)
     draw_needles(canvas, cells, length=length, slenderness=slenderness, fraction=fraction, rng=rng, kind=1)
     relief = 0.1 * rng.normal(size=cells.count)[cells.index]
@@ -203,10 +204,10 @@ def draw_needles(
 
 
 def _laths(view: View, lath: float, laths_per_block: float, rng: np.random.Generator) -> Laths:
-    grains = voronoi(view, size=3 * _PACKET * lath, rng=rng)
+    grains = middles(view, size=3 * _PACKET * lath, rng=rng)
     packets = voronoi(view, size=_PACKET * lath, rng=rng)
-    habit = rng.uniform(0, math.pi, (grains.count, _HABITS))
-    home, _ = grains.at(packets.seeds)
+    habit = rng.uniform(0, math.pi, (len(grains), _HABITS))
+    home = cKDTree(grains).query(packets.seeds)[1]
     angle = habit[home, rng.integers(_HABITS, size=packets.count)] + rng.normal(0.0, 0.05, packets.count)
     longest = 2 * sum(view.extent) + 4 * _PACKET * lath
     width = lath * np.exp(rng.normal(0.0, _LATH_SPREAD, round(longest / lath)))

@@ -147,6 +147,7 @@ def _topography(scene: Scene, detector: Detector, height: Floats, blur: float) -
     brighter = np.minimum(steepness - 1, _STEEPEST - 1) / (_STEEPEST - 1)
     facing = -right / steepness
     span = max(float(np.ptp(height)), scene.pixel_size)
-    reach = max(span / 2 / scene.pixel_size, 1.0)  # hollows are as wide as their walls are high
-    walls = np.maximum(ndimage.gaussian_filter(surface, reach) - surface, 0.0) / span
+    reach = round(span / scene.pixel_size) | 1  # hollows are as wide as their walls are high
+    around = ndimage.uniform_filter(ndimage.uniform_filter(surface, reach), reach)
+    walls = np.maximum(around - surface, 0.0) / span
     return np.asarray(detector.topography * brighter + detector.side * facing - 3 * detector.shadow * walls)

@@ -102,9 +102,12 @@ def polar(table: Floats, radius: float, turn: float) -> Shape:
     slant = edge / np.hypot(edge, slope)  # cosine between the ray and the normal of the edge
 
     def distance(y: Floats, x: Floats) -> Floats:
-        ray = np.arctan2(y, x) - turn
-        here = np.interp(ray, rays, edge, period=2 * math.pi)
-        return np.asarray((here - np.hypot(y, x)) * np.interp(ray, rays, slant, period=2 * math.pi))
+        place = (np.arctan2(y, x) - turn) / rays[1]
+        low = np.floor(place)
+        share, low = place - low, low.astype(np.intp) % len(edge)
+        high = (low + 1) % len(edge)
+        here = edge[low] * (1 - share) + edge[high] * share
+        return np.asarray((here - np.hypot(y, x)) * slant[low])
 
     reach = float(edge.max())
     across = np.abs(np.cos(rays[:, None] - rays[None, :])) * edge[None, :]  # half-widths seen along each ray
