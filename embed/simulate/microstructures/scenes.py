@@ -12,6 +12,8 @@ from micdb.embed.simulate.microstructures.grains import polycrystal
 from micdb.embed.simulate.microstructures.lamellae import pearlite
 from micdb.embed.simulate.microstructures.needles import bainite, martensite, widmanstatten
 from micdb.embed.simulate.microstructures.particles import deposited, spheroidite
+from micdb.embed.simulate.microstructures.strands import strands
+from micdb.embed.simulate.microstructures.surfaces import device, film, patterned, tip
 from micdb.embed.simulate.microstructures.view import Scene, View
 
 #: Scenes by the microconstituent they show, each as a function of view, characteristic length [nm] and seed.
@@ -35,6 +37,21 @@ SCENES: dict[str, Callable[[View, float, int], Scene]] = {
         view, diameter=length, seed=seed, form="faceted"
     ),
     "rods": lambda view, length, seed: deposited(view, diameter=length, seed=seed, form="rod"),
+    "powder": lambda view, length, seed: deposited(
+        view, diameter=length, seed=seed, form="rough", cover=2.5, spread=0.5, clustering=0.0
+    ),
+    "wires": lambda view, length, seed: strands(view, diameter=length, seed=seed),
+    "fibres": lambda view, length, seed: strands(
+        view, diameter=length, seed=seed, waviness=0.9, slenderness=80.0
+    ),
+    "pillars": lambda view, length, seed: patterned(view, pitch=length, seed=seed),
+    "holes": lambda view, length, seed: patterned(
+        view, pitch=length, seed=seed, pattern="holes", hexagonal=True
+    ),
+    "lines": lambda view, length, seed: patterned(view, pitch=length, seed=seed, pattern="lines"),
+    "film": lambda view, length, seed: film(view, length=length, seed=seed),
+    "device": lambda view, length, seed: device(view, length=length, seed=seed),
+    "tip": lambda view, length, seed: tip(view, length=length, seed=seed),
     "ultrahigh carbon": lambda view, length, seed: ultrahigh_carbon(view, grain=length, seed=seed),
     "mixture": lambda view, length, seed: mixture(view, colony=length, seed=seed),
 }

@@ -50,7 +50,8 @@ class TestLines:
         assert area / length == pytest.approx(EVEN.image_width, rel=0.12)
 
     def test_the_density_asked_for_on_average(self):
-        density = [defect_image(VIEW, seed=s, content=LINES).truth["line_density_nm-2"] for s in range(24)]
+        view = View((96, 96), 4.0)
+        density = [defect_image(view, seed=s, content=LINES).truth["line_density_nm-2"] for s in range(24)]
         assert np.mean(density) == pytest.approx(3e-4, rel=0.15)
 
     def test_lines_are_dark_in_bright_field_and_bright_in_dark_field(self):

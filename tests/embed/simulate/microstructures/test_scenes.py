@@ -15,6 +15,9 @@ LENGTHS = dict.fromkeys(SCENES, 400.0) | {
     "widmanstatten": 2500.0,
     "ultrahigh carbon": 6000.0,
     "mixture": 4000.0,
+    "tip": 150.0,
+    "pillars": 800.0,
+    "holes": 800.0,
 }
 COARSE, FINE = View((120, 160), 20.0), View((240, 320), 10.0)
 

@@ -18,6 +18,8 @@ from micdb.embed.simulate.microstructures.grains import polycrystal
 from micdb.embed.simulate.microstructures.lamellae import pearlite
 from micdb.embed.simulate.microstructures.needles import bainite, martensite, widmanstatten
 from micdb.embed.simulate.microstructures.particles import FORMS, deposited, spheroidite
+from micdb.embed.simulate.microstructures.strands import strands
+from micdb.embed.simulate.microstructures.surfaces import PATTERNS, device, film, patterned, tip
 from micdb.embed.simulate.microstructures.view import View
 
 seeds = st.integers(0, 10_000)
@@ -211,3 +213,63 @@ class TestComposites:
         assert scene.coverage[pearlitic].mean() == pytest.approx(0.3, abs=0.04)
         kinds = scene.objects.kind[scene.instance[pearlitic] - 1]
         assert np.all(kinds == 1)
+
+
+class TestStrands:
+    def test_a_wire_is_as_wide_and_long_as_told(self):
+        view = View((400, 400), 5.0)
+        scene = strands(view, diameter=60.0, seed=1, slenderness=10.0, cover=0.3, spread=0.2)
+        whole = np.flatnonzero(~scene.objects.cut)
+        assert len(whole) > 12
+        for row in whole:
+            area = scene.objects.whole(row, view.shape).sum() * 5.0**2
+            assert area == pytest.approx(math.pi / 4 * scene.objects.diameter[row] ** 2, rel=0.1)
+        assert np.median(scene.objects.axes[:, 1]) == pytest.approx(60, rel=0.1)
+
+    def test_fibres_bend_and_pile_up(self):
+        straight, bent = (
+            strands(View((200, 200), 10.0), diameter=80.0, seed=2, waviness=one, cover=1.5) for one in (0, 1)
+        )
+        assert (straight.label != bent.label).mean() > 0.1
+        assert bent.height.max() > 1.4 * bent.objects.axes[:, 1].max()  # one over the other
+
+
+class TestSurfaces:
+    @pytest.mark.parametrize("pattern", PATTERNS)
+    @pytest.mark.parametrize("hexagonal", [False, True])
+    def test_arrays_have_their_pitch_and_size(self, pattern, hexagonal):
+        view = View((400, 400), 5.0)
+        scene = patterned(view, pitch=150.0, seed=1, pattern=pattern, duty=0.5, hexagonal=hexagonal)
+        whole = ~scene.objects.cut
+        if pattern == "lines":
+            assert scene.truth["fraction"] == pytest.approx(0.5, abs=0.03)
+            return
+        assert np.median(scene.objects.diameter[whole]) == pytest.approx(75, rel=0.03)
+        cell = 150**2 * (math.sqrt(3) / 2 if hexagonal else 1)
+        assert scene.truth["fraction"] == pytest.approx(math.pi / 4 * 75**2 / cell, rel=0.06)
+        offset = scene.objects.xy[whole][:, None] - scene.objects.xy[whole][None]
+        gap = np.hypot(offset[..., 0], offset[..., 1])
+        np.fill_diagonal(gap, np.inf)
+        near = (np.abs(gap - 150) < 8).sum(axis=1)
+        assert near.max() == (6 if hexagonal else 4)
+        top = scene.height[scene.label == 1].mean() > scene.height[scene.label == 0].mean()
+        assert top == (pattern == "pillars")
+
+    def test_a_film_is_lower_in_its_cracks(self):
+        scene = film(View((256, 256), 10.0), length=100.0, seed=1)
+        assert scene.height[scene.label == 1].mean() < 0.4 * scene.height[scene.label == 0].mean()
+        assert film(View((256, 256), 10.0), length=100.0, seed=1, cracks=0.0).truth["fraction"] == 0
+
+    def test_a_tip_opens_as_told(self):
+        scene = tip(View((400, 400), 5.0), length=10.0, seed=1, opening=40.0)
+        wide = np.sort([part.sum() for axis in (0, 1) for part in np.split(scene.label == 1, 400, axis)])
+        area, longest = (scene.label == 1).sum(), scene.objects.axes[0]
+        assert area > 1000 and wide[-1] > 20
+        triangle = math.tan(math.radians(20)) * (longest[0] / 5) ** 2
+        assert 0.3 < area / triangle < 1.2
+
+    def test_a_device_has_steps_along_two_axes(self):
+        scene = device(View((200, 200), 10.0), length=200.0, seed=2)
+        assert 0.1 < scene.truth["fraction"] < 0.95
+        assert np.all(scene.height[scene.label == 1] > 0)
+        assert (scene.height[scene.label == 0] > 0).mean() < 0.1  # the half pixel of an edge

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from micdb.embed.simulate.many import seeds_of, simulate_many
-from micdb.embed.simulate.microstructures.varied import (
-    KINDS,
+from micdb.embed.simulate.microstructures.varied_foils import FoilRanges, random_defects
+from micdb.embed.simulate.microstructures.varied_images import (
     SemRanges,
     random_detector,
     random_micrograph,
-    random_scene,
+    random_transmission,
 )
-from micdb.embed.simulate.microstructures.varied_foils import FoilRanges, random_defects
+from micdb.embed.simulate.microstructures.varied_scenes import KINDS, random_scene
 from micdb.embed.simulate.microstructures.view import View
 from micdb.errors import UsageError
 
@@ -66,3 +66,15 @@ def test_foils_differ_and_repeat():
     np.testing.assert_array_equal(images[0].image, defects(seeds_of(3, 8)[0]).image)
     dark = random_defects(View((96, 96), 1.0), seed=1, ranges=FoilRanges(present=0.0))
     assert not dark.masks.any() and dark.truth["line_length_nm"] == 0
+
+
+def test_particles_looked_through_shine_in_the_dark_field():
+    signs = []
+    for seed in range(6):
+        for dark in (True, False):
+            scene, image, expected = random_transmission(VIEW, seed=seed, dark=dark)
+            assert image.mean() == pytest.approx(expected.mean(), rel=0.05)
+            here = scene.instance > 0
+            if 0.02 < here.mean() < 0.9:
+                signs.append((expected[here].mean() > expected[~here].mean()) == dark)
+    assert len(signs) >= 6 and all(signs)

@@ -1,13 +1,13 @@
-"""Scenes, detectors and foils at random: what learners are trained on.
+"""Scenes at random: what learners are trained on.
 
-Ranges are wider than single studies show: a learner must meet the instrument and the specimen it will see
-inside them, not at their edge.
+Ranges are wider than single studies show: a learner must meet the specimen it will see inside them, not at
+their edge.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,8 @@ from micdb.embed.simulate.microstructures.grains import polycrystal
 from micdb.embed.simulate.microstructures.lamellae import pearlite
 from micdb.embed.simulate.microstructures.needles import bainite, martensite, widmanstatten
 from micdb.embed.simulate.microstructures.particles import FORMS, deposited, spheroidite
-from micdb.embed.simulate.microstructures.sem import Detector, Micrograph, record
+from micdb.embed.simulate.microstructures.strands import strands
+from micdb.embed.simulate.microstructures.surfaces import device, film, patterned, tip
 from micdb.embed.simulate.microstructures.view import Scene, View
 from micdb.errors import UsageError
 
@@ -76,6 +77,24 @@ KINDS: dict[str, Kind] = {
     "particles": Kind((8, 0.35), lambda v, n, s, r: deposited(
         v, diameter=n, seed=s, cover=_log(r, 0.05, 0.9), spread=r.uniform(0.05, 0.6),
         form=FORMS[int(r.integers(len(FORMS)))], clustering=r.uniform(0, 0.9), overlap=r.uniform(0, 0.5))),
+    "powder": Kind((10, 0.2), lambda v, n, s, r: deposited(
+        v, diameter=n, seed=s, cover=r.uniform(1.5, 3.5), spread=r.uniform(0.2, 0.6),
+        form="rough" if r.random() < 0.6 else "faceted", clustering=0.0)),
+    "wires": Kind((3, 0.08), lambda v, n, s, r: strands(
+        v, diameter=n, seed=s, cover=_log(r, 0.2, 2.0), slenderness=r.uniform(15, 80))),
+    "fibres": Kind((4, 0.12), lambda v, n, s, r: strands(
+        v, diameter=n, seed=s, cover=_log(r, 0.3, 2.5), slenderness=r.uniform(40, 120),
+        waviness=r.uniform(0.4, 1.2), spread=r.uniform(0.05, 0.4))),
+    "pillars": Kind((8, 0.4), lambda v, n, s, r: patterned(
+        v, pitch=n, seed=s, duty=r.uniform(0.3, 0.8), hexagonal=bool(r.random() < 0.5))),
+    "holes": Kind((8, 0.4), lambda v, n, s, r: patterned(
+        v, pitch=n, seed=s, pattern="holes", duty=r.uniform(0.3, 0.8), hexagonal=bool(r.random() < 0.5))),
+    "lines": Kind((6, 0.4), lambda v, n, s, r: patterned(
+        v, pitch=n, seed=s, pattern="lines", duty=r.uniform(0.3, 0.7))),
+    "film": Kind((5, 0.15), lambda v, n, s, r: film(
+        v, length=n, seed=s, cracks=r.choice([0.0, r.uniform(0.01, 0.08)]))),
+    "device": Kind((8, 0.25), lambda v, n, s, r: device(v, length=n, seed=s, layers=int(r.integers(6, 30)))),
+    "tip": Kind((1, 0.15), lambda v, n, s, r: tip(v, length=n, seed=s, opening=r.uniform(10, 60))),
     "ultrahigh carbon": Kind((80, 1.5), lambda v, n, s, r: ultrahigh_carbon(
         v, grain=n, seed=s, film=_log(r, 0.02, 0.15), denuded=r.uniform(0.02, 0.15),
         diameter=max(_log(r, 0.01, 0.06), 3 * v.pixel_size / n), fraction=r.uniform(0.08, 0.35),
@@ -84,79 +103,6 @@ KINDS: dict[str, Kind] = {
         v, colony=n, seed=s, spacing=max(r.uniform(0.05, 0.12), 5 * v.pixel_size / n),
         constituents=r.permutation(CONSTITUENTS)[: int(r.integers(2, 5))].tolist())),
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class SemRanges:
-    """From what `random_detector` draws.
-
-    Parameters
-    ----------
-    electrons
-        Per pixel, log-uniform: a fast scan has about 5, a slow one hundreds.
-    blur
-        [pixel].
-    contrast, brightness
-        [grey level of 255].
-    edge, shading, topography, shadow, gamma
-        As in `Detector`.
-    fault
-        Chance of each artefact, and its largest strength, in `Detector`'s units.
-    jitter
-        Largest [pixel].
-    inverted
-        Chance that the second phase is darker.
-    """
-
-    electrons: Range = (5.0, 2000.0)
-    blur: Range = (0.4, 1.8)
-    contrast: Range = (35.0, 150.0)
-    brightness: Range = (40.0, 110.0)
-    edge: Range = (0.0, 1.0)
-    shading: Range = (0.0, 0.6)
-    topography: Range = (0.1, 0.9)
-    shadow: Range = (0.0, 0.7)
-    gamma: Range = (0.65, 1.5)
-    fault: Range = (0.25, 0.6)
-    jitter: float = 0.6
-    inverted: float = 0.25
-
-
-_RANGES = SemRanges()
-
-
-def random_micrograph(
-    view: View,
-    *,
-    seed: int,
-    kinds: Sequence[str] = tuple(KINDS),
-    length: float | None = None,
-    ranges: SemRanges = _RANGES,
-) -> tuple[str, Micrograph]:
-    """Return a kind and an SEM image of it, proportions and detector at random.
-
-    Parameters
-    ----------
-    view
-        Field of view.
-    seed
-        Of everything.
-    kinds
-        Which of `KINDS`, each as likely.
-    length
-        Characteristic length [nm]; None: log-uniform between what the pixels and the field allow.
-    ranges
-        Of the detector.
-
-    Raises
-    ------
-    UsageError
-        For a kind there is none of.
-    """
-    rng = np.random.default_rng((seed, 1))
-    kind = str(rng.choice(list(kinds)))
-    scene = random_scene(view, kind, seed=seed, length=length)
-    return kind, record(scene, random_detector(view.pixel_size, seed=seed, ranges=ranges), seed=seed)
 
 
 def random_scene(view: View, kind: str, *, seed: int, length: float | None = None) -> Scene:
@@ -184,34 +130,6 @@ def random_scene(view: View, kind: str, *, seed: int, length: float | None = Non
     least, most = KINDS[kind].length[0], KINDS[kind].length[1] * min(view.shape)
     drawn = view.pixel_size * _log(rng, least, max(most, 1.2 * least))
     return KINDS[kind].make(view, length or drawn, int(rng.integers(1 << 31)), rng)
-
-
-def random_detector(pixel_size: float, *, seed: int, ranges: SemRanges = _RANGES) -> Detector:
-    """Return a detector at random.
-
-    Parameters
-    ----------
-    pixel_size
-        [nm].
-    seed
-        Of the settings.
-    ranges
-        Of the settings.
-    """
-    rng = np.random.default_rng((seed, 3))
-    contrast, brightness = rng.uniform(*ranges.contrast), rng.uniform(*ranges.brightness)
-    dark = rng.random() < ranges.inverted
-    chance, worst = ranges.fault
-    faults = np.where(rng.random(5) < chance, rng.uniform(0, worst, 5), 0.0).tolist()
-    return Detector(
-        contrast=-contrast if dark else contrast, brightness=250 - brightness if dark else brightness,
-        edge=rng.uniform(*ranges.edge), electrons=_log(rng, *ranges.electrons),
-        blur=pixel_size * rng.uniform(*ranges.blur), shading=rng.uniform(*ranges.shading),
-        topography=rng.uniform(*ranges.topography), shadow=rng.uniform(*ranges.shadow),
-        side=rng.uniform(0, 0.3),
-        charging=faults[0], curtaining=faults[1] / 2, scratches=faults[2], roughness=faults[3] / 2,
-        jitter=min(faults[4], ranges.jitter) * pixel_size, gamma=_log(rng, *ranges.gamma),
-    )  # fmt: skip
 
 
 def _log(rng: Rng, least: float, most: float) -> float:
