@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from micdb.embed.simulate import dichalcogenides, graphene, metals, perovskites, silicon
+from micdb.embed.simulate.microstructures.scenes import SCENES
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "simulation.md").read_text(encoding="utf-8")
 
@@ -18,7 +19,8 @@ def test_the_blocks_run(capsys):
     out = capsys.readouterr().out
     assert "(256, 256)" in out
     assert out.count("substitution") == 1
-    assert len(out.splitlines()) == 5
+    assert len(out.splitlines()) == 8
+    assert "(4, 256, 256)" in out
 
 
 def test_every_family_is_named():
@@ -29,3 +31,8 @@ def test_every_family_is_named():
     for name in graphene.DEFECTS:
         if name.startswith("Si"):
             assert name in PAGE
+
+
+def test_every_scene_is_named():
+    for kind in SCENES:
+        assert f"`{kind}`" in PAGE
