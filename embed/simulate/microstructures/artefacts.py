@@ -1,4 +1,7 @@
-"""What charging, ion milling, polishing, etching and an unsteady scan do to an SEM image."""
+"""What charging, ion milling, polishing, etching and an unsteady scan do to an SEM image.
+
+They belong to the image, not to the scene: drawn by the pixel, so another pixel size gives others.
+"""
 
 from __future__ import annotations
 
