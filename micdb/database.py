@@ -19,6 +19,7 @@ from micdb import fsck, snapshots
 from micdb.analysis.library.library import Library
 from micdb.analysis.link import link
 from micdb.analysis.scorecard import scorecard
+from micdb.annotations import Annotations
 from micdb.bundle import export as exporting
 from micdb.bundle.image import StoredImage, load_images
 from micdb.catalog import statistics, tables
@@ -166,12 +167,17 @@ class Database(Tables):
         """
         return Database(self.root, snapshots.open_snapshot(self.engine, self.root, name))
 
-    # ------------------------------------------------------------------ defects
+    # ------------------------------------------------------------------ experts and defects
 
     @property
     def corrections(self) -> Corrections:
         """What people say of the defects that were found: accept, reject, relabel, move, add, undo."""
         return Corrections(self.engine)
+
+    @property
+    def annotations(self) -> Annotations:
+        """What experts draw on images: masks of phases and of objects, strokes."""
+        return Annotations(self.engine)
 
     @property
     def library(self) -> Library:

@@ -53,6 +53,14 @@ def test_the_page_of_atoms_runs(tmp_path):
     assert re.search(r"sheet +\d+ +2$", run.stdout, re.MULTILINE), run.stdout
 
 
+def test_the_page_of_annotations_runs(tmp_path):
+    (page,) = blocks("python", (ROOT / "docs" / "annotations.md").read_text())
+    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "Bob" in run.stdout
+    assert "180 pixels of cementite" in run.stdout
+
+
 def test_the_page_of_defects_runs(tmp_path):
     (page,) = blocks("python", (ROOT / "docs" / "defects.md").read_text())
     run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)

@@ -22,7 +22,7 @@ from micdb.bundle.form import Folder, Form, Written
 from micdb.bundle.image import StoredImage
 from micdb.bundle.png import Png
 from micdb.catalog.engine import reading
-from micdb.catalog.results import defect, particle
+from micdb.catalog.results import STANDING, defect
 from micdb.catalog.rows import id_list
 from micdb.provenance import now, package_version
 from micdb.query import verbs
@@ -100,6 +100,7 @@ class Coco(Form):
                         yield {**found, "category_id": kinds[table, kind]}
 
 
+_MORE = {"particles": ("box", "score")}  # further columns
 _KINDS = {"atoms": "atom", "particles": "particle", "defects": "defect"}  # where the rows name no kind
 
 
@@ -142,13 +143,6 @@ def _box(
     if x is None or y is None:
         return None, ""
     height, width = image.axis("y").size, image.axis("x").size
-    diameter = _number(row.get("diameter_nm"))
-    steps = [image.axis(name).step_in("nm") for name in ("x", "y")]
-    if diameter is not None and steps[0] and steps[1]:
-        half = (diameter / steps[0] / 2, diameter / steps[1] / 2)
-        left, top = max(0.0, x + 0.5 - half[0]), max(0.0, y + 0.5 - half[1])
-        right, bottom = min(float(width), x + 0.5 + half[0]), min(float(height), y + 0.5 + half[1])
-        return [left, top, right - left, bottom - top], "circle of equal area"
     column, line = (min(max(math.floor(at + 0.5), 0), size - 1) for at, size in ((x, width), (y, height)))
     return [float(column), float(line), 1.0, 1.0], "pixel of the centre"
 
@@ -171,8 +165,8 @@ def _rows(
 ) -> Iterable[Mapping[str, Any]]:
     if not runs:
         return []
-    if table == "atoms":
-        columns = ["run", "frame", "idx", "x_px", "y_px", "x_nm", "y_nm"]
+    if table != "defects":
+        columns = ["run", "frame", "idx", "x_px", "y_px", "x_nm", "y_nm", *_MORE.get(table, ())]
         keys = np.fromiter(images, np.int64, len(images))
         found: list[dict[str, Any]] = questions.rows(
             frame.context, table, runs, images=keys, columns=columns
@@ -180,15 +174,13 @@ def _rows(
         with reading(frame.context.engine) as connection:
             uids = _run_uids(connection, runs)
         return [row | {"run": uids[row["run"]]} for row in found]
-    source = defect if table == "defects" else particle
+    d = defect.c
     with reading(frame.context.engine) as connection:
         wanted = sa.select(id_list(connection, images).c.id)
-        query = sa.select(source, source.c.micrograph_pk.label("image")).where(
-            source.c.run_pk.in_(runs), source.c.micrograph_pk.in_(wanted)
+        query = sa.select(defect, d.micrograph_pk.label("image")).where(
+            d.run_pk.in_(runs), d.micrograph_pk.in_(wanted), d.state.in_(STANDING)
         )
-        if table == "defects":
-            query = query.where(source.c.state != "rejected")
-        return [dict(row) for row in connection.execute(query.order_by(source.c.pk)).mappings()]
+        return [dict(row) for row in connection.execute(query.order_by(d.pk)).mappings()]
 
 
 def _run_uids(connection: Connection, runs: list[int]) -> dict[int, str]:

@@ -118,55 +118,18 @@ defect = Table(
     comment="One defect in one image. Corrections add rows and change the state of others; see annotation.",
 )  # fmt: skip
 
-segment = Table(
-    "segment", metadata, key(), uid(),
-    refers("run", "run that drew it", nullable=False),
-    refers("micrograph", "image it is in", nullable=False),
-    refers("object", "HDF5 file with the mask"),
-    column("frame", Integer, "frame of a stack, from 0", nullable=False, default=0),
-    column("kind", Text, "phase or class", nullable=False, index=True),
-    number("area_px", "pixel**2", "area"),
-    number("area_nm2", "nm**2", "area"),
-    comment="A region of one class in one image.",
-)  # fmt: skip
-
-phase_fraction = Table(
-    "phase_fraction", metadata,
-    refers("run", "run", primary_key=True),
-    refers("micrograph", "image", primary_key=True),
-    column("phase", Text, "phase or class", primary_key=True),
-    column("fraction", Float(53), "share of the imaged area", nullable=False),
-    number("sd", None, "standard deviation"),
-    comment="Area fractions of phases.",
-)  # fmt: skip
-
-particle = Table(
-    "particle", metadata, key(), uid(),
-    refers("run", "run that found it", nullable=False),
-    refers("micrograph", "image it is in", nullable=False),
-    column("frame", Integer, "frame of a stack, from 0", nullable=False, default=0),
-    number("x_px", "pixel", "centroid"),
-    number("y_px", "pixel", "centroid"),
-    number("x_nm", "nm", "centroid"),
-    number("y_nm", "nm", "centroid"),
-    number("area_nm2", "nm**2", "area"),
-    number("diameter_nm", "nm", "of the circle of equal area"),
-    number("score", None, "probability"),
-    comment="One particle or grain in one image.",
-)  # fmt: skip
-
 STANDING = ("detected", "accepted", "added")  # states of the defects that queries see
 
 annotation = Table(
     "annotation", metadata, key(), uid(),
     column("target_table", Text, "table of the row it speaks of", nullable=False),
     column("target_uid", String(36), "row it speaks of", nullable=False, index=True),
-    column("verb", String(8), "accept, reject, relabel, move, add or undo", nullable=False),
-    column("value", Json, "the new label, position or row"),
+    column("verb", String(8), "accept, reject, relabel, move, add, draw or undo", nullable=False),
+    column("value", Json, "the new label, position, row or mask"),
     refers("person", "who says so"),
     column("created_at", Moment, "when", nullable=False),
     column("supersedes_uid", String(36), "earlier annotation it replaces"),
-    comment="A person's correction; append-only, it supersedes and never overwrites.",
+    comment="What a person corrects or draws; append-only, it supersedes and never overwrites.",
 )  # fmt: skip
 
 dataset = Table(

@@ -12,6 +12,7 @@ for _room in (
     "bring",
     "ask",
     "correct",
+    "annotate",
     "library",
     "learn",
     "keep",

@@ -191,7 +191,7 @@ class Corrections:
             if row.verb != "add":
                 rows.set_state(connection, row.target_uid, row.value["before"])
             stands = None if row.verb == "add" else row.target_uid
-            return log.annotate(connection, "undo", row.target_uid, by, stands=stands, undone=uid)
+            return log.annotate(connection, "undo", row.target_uid, by, stands=stands, supersedes=uid)
 
     def carry(self, detector: str | None = None, *, by: str | None = None) -> list[Correction]:
         """Say of the current run of a detector what people said of its other runs, by place.

@@ -1,4 +1,4 @@
-"""Annotations of defects: written, looked up, listed; never changed. Callers hold the transaction."""
+"""Annotations: written, looked up, listed; never changed. Callers hold the transaction."""
 
 from __future__ import annotations
 
@@ -55,9 +55,10 @@ def annotate(
     *,
     stands: str | None = None,
     value: Mapping[str, Any] | None = None,
-    undone: str | None = None,
+    supersedes: str | None = None,
+    table: str = TARGET,
 ) -> Correction:
-    """Write an annotation of a defect.
+    """Write an annotation.
 
     Parameters
     ----------
@@ -72,24 +73,26 @@ def annotate(
     value
         ``before``, the state of the row until now; ``made``, the uid of a new row; ``said``, what it says;
         ``carried``, the uid of the defect of another run that it was said of first.
-    undone
-        uid of the annotation that it undoes.
+    supersedes
+        uid of the annotation that it undoes or stands for; that before it unless given.
+    table
+        Of the row that it speaks of.
     """
     who = find_or_add(connection, person, {"name": by or config.load().actor})
-    before = latest(connection, target)
+    before = latest(connection, target) if supersedes is None and table == TARGET else None
     uid = uuid7()
     row = {
         "uid": uid,
-        "target_table": TARGET,
+        "target_table": table,
         "target_uid": target,
         "verb": verb,
-        "value": {name: one for name, one in (value or {}).items() if one},
+        "value": {name: one for name, one in (value or {}).items() if one is not None and one != {}},
         "person_pk": who,
         "created_at": now(),
-        "supersedes_uid": undone or (None if before is None else before.uid),
+        "supersedes_uid": supersedes or (None if before is None else before.uid),
     }
     add(connection, annotation, row)
-    record(connection, verb, TARGET, uid=target, detail={"annotation": uid})
+    record(connection, verb, table, uid=target, detail={"annotation": uid})
     return Correction(uid, verb, target, stands)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row
 
 from micdb import snapshots
 from micdb.catalog.engine import reading, writing
-from micdb.catalog.results import part, segment
+from micdb.catalog.results import part
 from micdb.catalog.rows import id_list, record
 from micdb.catalog.tables import micrograph, object_
 from micdb.errors import CatalogError
@@ -88,7 +88,7 @@ def purge(engine: Engine, root: Path) -> Purged:
 def referred(key: ColumnElement[int]) -> ColumnElement[bool]:
     """Return the condition that some row refers to the object with a key."""
     inside = object_.alias("inside")
-    columns = (micrograph.c.object_pk, part.c.object_pk, segment.c.object_pk, inside.c.pack_pk)
+    columns = (micrograph.c.object_pk, part.c.object_pk, inside.c.pack_pk)
     return sa.or_(*(sa.exists().where(column == key) for column in columns))
 
 

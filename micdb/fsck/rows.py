@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from micdb import units
 from micdb.catalog import results, schema
 from micdb.catalog.engine import reading, writing
-from micdb.catalog.results import part, rollup, run_item, segment
+from micdb.catalog.results import part, rollup, run_item
 from micdb.catalog.tables import micrograph, object_, property_def, property_value
 from micdb.errors import CatalogError, UnitError
 from micdb.fsck.report import Finding, Scope
@@ -38,7 +38,7 @@ def check_catalog(scope: Scope) -> Iterator[Finding]:
 def check_references(scope: Scope) -> Iterator[Finding]:
     """Find rows that speak of a file which is not live."""
     with reading(scope.engine) as connection:
-        for table in (micrograph, part, segment):
+        for table in (micrograph, part):
             query = (
                 sa.select(table.c.uid, object_.c.path, object_.c.state)
                 .join(object_, object_.c.pk == table.c.object_pk)
@@ -71,7 +71,7 @@ def check_leases(scope: Scope) -> Iterator[Finding]:
 
 def check_results(scope: Scope) -> Iterator[Finding]:
     """Note images that are done and have no row anywhere: possible, and worth a look."""
-    kinds = (rollup, results.defect, results.segment, results.phase_fraction, results.particle)
+    kinds = (rollup, results.defect)
     has_row = [
         sa.exists().where(
             table.c.run_pk == run_item.c.run_pk, table.c.micrograph_pk == run_item.c.micrograph_pk

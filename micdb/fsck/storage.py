@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Row
 
 from micdb.catalog.engine import reading, writing
-from micdb.catalog.results import part, segment
+from micdb.catalog.results import part
 from micdb.catalog.tables import micrograph, object_
 from micdb.errors import StoreError
 from micdb.fsck.report import Finding, Scope
@@ -127,7 +127,6 @@ def _is_referred(connection: Connection, pk: int) -> bool:
     columns: tuple[ColumnElement[int], ...] = (
         micrograph.c.object_pk,
         part.c.object_pk,
-        segment.c.object_pk,
         object_.c.pack_pk,
     )
     found = sa.union_all(*(sa.select(sa.literal(1)).where(column == pk) for column in columns))

@@ -143,6 +143,65 @@ TILTS = pa.schema(
     ]
 )
 
+PHASES = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("phase", pa.string(), nullable=False),
+        pa.field("fraction", pa.float64(), nullable=False),  # of the area that was looked at
+        pa.field("fraction_sd", pa.float64()),
+        pa.field("area_nm2", pa.float64()),
+        pa.field("boundary_nm", pa.float64()),  # length of the boundary with other phases
+        pa.field("probability", pa.float32()),  # that a pixel called so is so, mean over them
+    ]
+)
+
+REGIONS = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("idx", pa.int32(), nullable=False),  # number of the region within its frame, from 0
+        pa.field("phase", pa.string(), nullable=False),
+        pa.field("x_px", pa.float32(), nullable=False),  # centroid
+        pa.field("y_px", pa.float32(), nullable=False),
+        pa.field("x_nm", pa.float32()),
+        pa.field("y_nm", pa.float32()),
+        pa.field("area_px", pa.int64(), nullable=False),
+        pa.field("area_nm2", pa.float64()),
+        pa.field("on_edge", pa.bool_(), nullable=False),  # cut off by the edge of the image
+        pa.field("box", pa.list_(pa.int32()), nullable=False),  # x, y, width, height [pixel]
+    ]
+)
+
+PARTICLES = pa.schema(
+    [
+        *REGIONS.remove(3),
+        pa.field("diameter_px", pa.float64(), nullable=False),  # of the circle of equal area
+        pa.field("diameter_nm", pa.float64()),
+        pa.field("major_nm", pa.float64()),  # axes of the ellipse of equal second moments
+        pa.field("minor_nm", pa.float64()),
+        pa.field("angle_deg", pa.float64()),  # of the major axis, from x towards y, 0 to 180
+        pa.field("circularity", pa.float64()),  # 4 pi area / perimeter**2: 1 for a disc
+        pa.field("solidity", pa.float64()),  # share of its convex hull
+        pa.field("weight", pa.float64()),  # particles of its size that it stands for: edges cut large ones
+        pa.field("score", pa.float64()),  # probability
+    ]
+)
+
+# Which label each pixel has, in runs along the rows: np.repeat(labels, lengths).reshape(height_px, width_px).
+MASKS = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # phases, particles, ...
+        pa.field("height_px", pa.int32(), nullable=False),
+        pa.field("width_px", pa.int32(), nullable=False),
+        pa.field("classes", pa.list_(pa.string()), nullable=False),  # names of the labels 0, 1, ...; or none
+        pa.field("labels", pa.list_(pa.int32()), nullable=False),
+        pa.field("lengths", pa.list_(pa.int32()), nullable=False),
+    ]
+)
+
 FACTS: dict[str, pa.Schema] = {
     "atoms": ATOMS,
     "bonds": BONDS,
@@ -153,6 +212,10 @@ FACTS: dict[str, pa.Schema] = {
     "lattices": LATTICES,
     "heights": HEIGHTS,
     "tilts": TILTS,
+    "phases": PHASES,
+    "regions": REGIONS,
+    "particles": PARTICLES,
+    "masks": MASKS,
 }
 
 SITE = pa.struct(

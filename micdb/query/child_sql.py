@@ -1,4 +1,4 @@
-"""Children of images that are kept in SQL: defects, segments, particles."""
+"""Children of images that are kept in SQL: defects."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Children:
-    """The children of the rows of a frame: defects, segments, particles, atoms or bonds of images.
+    """The children of the rows of a frame: defects, particles, atoms or bonds of images.
 
     Narrow them with a mask, then aggregate: the aggregates are expressions of the images. A count is 0
     where a run looked and found none, and missing where no run has looked.

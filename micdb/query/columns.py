@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -38,6 +38,10 @@ PARTS = {  # kept in Parquet, or computed from what is
     "lattices": "lattice",
     "heights": "height",
     "tilts": "tilt",
+    "phases": "phase",
+    "regions": "region",
+    "particles": "particle",
+    "masks": "mask",
     "rings": "ring",
     "neighbours": "neighbour",
 }
@@ -254,8 +258,9 @@ def _items(status: str) -> ColumnElement[object]:
     )
 
 
-def _found(name: str, singular: str, table: sa.Table, **extra: Derived) -> Source:
-    """Return a table of things found in images by runs."""
+def _defects() -> Source:
+    table, motif = r.defect, r.defect_motif
+    name = sa.select(motif.c.name).where(motif.c.pk == table.c.defect_motif_pk).scalar_subquery()
     skipped = {
         column.name for column in table.c if column.name.endswith("pk") or isinstance(column.type, sa.JSON)
     }
@@ -264,22 +269,16 @@ def _found(name: str, singular: str, table: sa.Table, **extra: Derived) -> Sourc
         "uid": table.c.uid,
         "image": (owner.c.uid, "text", "uid of the image it is in"),
         **{column.name: column for column in table.c if column.name not in skipped},
-        **extra,
+        "motif": (name, "text", "entry of the defect library"),
     }
     lookups = (Lookup(owner, owner.c.pk == table.c.micrograph_pk, outer=False),)
     return Source(
-        name, singular, _fields(name, elements), _sql(elements), table, lookups,
+        "defects", "defect", _fields("defects", elements), _sql(elements), table, lookups,
         image=table.c.micrograph_pk, run=table.c.run_pk, order=(table.c.uid,),
         alive=(dialect.shown(table.c.micrograph_pk),),
+        # What a person rejected is none; of what was corrected the new row counts.
+        where=(table.c.state.in_(r.STANDING),),
     )  # fmt: skip
-
-
-def _defects() -> Source:
-    motif = r.defect_motif
-    name = sa.select(motif.c.name).where(motif.c.pk == r.defect.c.defect_motif_pk).scalar_subquery()
-    found = _found("defects", "defect", r.defect, motif=(name, "text", "entry of the defect library"))
-    # What a person rejected is none; of what was corrected the new row counts.
-    return replace(found, where=(r.defect.c.state.in_(r.STANDING),))
 
 
 def part_fields(table: str, schema: pa.Schema) -> tuple[Field, ...]:
@@ -315,12 +314,10 @@ SOURCES: dict[str, Source] = {
         _properties(),
         _runs(),
         _defects(),
-        _found("segments", "segment", r.segment),
-        _found("particles", "particle", r.particle),
         *(
             Source(name, singular, part_fields(name, FACTS[name] if name in FACTS else DERIVED[name].schema))
             for name, singular in PARTS.items()
         ),
     )
 }
-CHILDREN = ("defects", "segments", "particles", *PARTS)  # of images
+CHILDREN = ("defects", *PARTS)  # of images

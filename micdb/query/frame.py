@@ -45,9 +45,9 @@ class Frame(Shaping, Answers):
     context
         Surroundings of the query.
     base
-        Table it starts from: images, samples, properties, runs, or one of what runs found: defects, segments,
-        particles, and in Parquet parts atoms, bonds, embeddings, patches, tracks, latents, lattices, heights,
-        tilts.
+        Table it starts from: images, samples, properties, runs, or one of what runs found: defects, and
+        in Parquet parts atoms, bonds, embeddings, patches, tracks, latents, lattices, heights, tilts, phases,
+        regions, particles, masks.
     steps, schema, vocabulary
         Verbs so far, the columns they leave, and what is known of the catalog; `then` passes them on.
     """

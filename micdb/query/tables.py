@@ -37,16 +37,6 @@ class Tables(ABC):
         return Frame(self.context, "defects")
 
     @property
-    def segments(self) -> Frame:
-        """One row per segment of the current runs."""
-        return Frame(self.context, "segments")
-
-    @property
-    def particles(self) -> Frame:
-        """One row per particle or grain of the current runs."""
-        return Frame(self.context, "particles")
-
-    @property
     def atoms(self) -> Frame:
         """One row per atom of the current run, in the order of the images; read in place from Parquet."""
         return Frame(self.context, "atoms")
@@ -90,6 +80,26 @@ class Tables(ABC):
     def tilts(self) -> Frame:
         """One row per region of a perovskite: rotations of its octahedra about three axes."""
         return Frame(self.context, "tilts")
+
+    @property
+    def phases(self) -> Frame:
+        """One row per phase of an image: its share of the area."""
+        return Frame(self.context, "phases")
+
+    @property
+    def regions(self) -> Frame:
+        """One row per connected region of one phase."""
+        return Frame(self.context, "regions")
+
+    @property
+    def particles(self) -> Frame:
+        """One row per particle or grain: size and shape."""
+        return Frame(self.context, "particles")
+
+    @property
+    def masks(self) -> Frame:
+        """One row per mask that a run drew; ``to_arrow(nested=True)`` has the pixels, `mask` one of them."""
+        return Frame(self.context, "masks")
 
     @property
     def rings(self) -> Frame:

@@ -16,7 +16,7 @@ from micdb.catalog import results as r
 from micdb.catalog.engine import writing
 from micdb.catalog.rows import add
 from micdb.errors import UsageError
-from micdb.populate.facts import ATOMS
+from micdb.populate.facts import ATOMS, PARTICLES
 from micdb.records import Axis
 
 make = SimpleNamespace(**run_path(str(Path(__file__).parents[2] / "data" / "planted" / "make.py")))
@@ -83,7 +83,11 @@ def planted(lab, ramp):
             {"kind": "vacancy", "frame": 0, "x_px": 1.0, "y_px": 1.0, "state": "rejected"},
         ):
             add(connection, r.defect, {**own, **more})
-        add(connection, r.particle, {**own, "frame": 0, "x_px": 1.0, "y_px": 10.0, "diameter_nm": 2.0})
+    cut = {
+        "image": pks["stack"], "frame": 0, "idx": 0, "x_px": 2.25, "y_px": 9.5, "area_px": 21,
+        "on_edge": True, "box": [0, 8, 6, 4], "diameter_px": 5.2, "score": 0.75,
+    }  # fmt: skip
+    make.add_part(context, runs["hand"], "particles", rows=pa.Table.from_pylist([cut], schema=PARTICLES))
     return SimpleNamespace(uids=uids, pks=pks, runs=runs, context=context)
 
 
@@ -110,8 +114,8 @@ def test_images_and_annotations(lab, planted, tmp_path):
     )
     loop = found[("defects", "loop"), images[stack, 1]["id"], "pixel of the centre"]
     assert loop["bbox"] == [10.0, 10.0, 1.0, 1.0]  # 2.5 nm / 0.25 nm, 5 nm / 0.5 nm
-    particle = found[("particles", "particle"), images[stack, 0]["id"], "circle of equal area"]
-    assert particle["bbox"] == [0.0, 8.5, 5.5, 4.0]  # 8 x 4 pixels around (1.5, 10.5), cut at the left edge
+    particle = found[("particles", "particle"), images[stack, 0]["id"], "as found"]
+    assert (particle["bbox"], particle["micdb"]["score"]) == ([0.0, 8.0, 6.0, 4.0], 0.75)
     assert len(content["annotations"]) == 5
 
 

@@ -1,0 +1,1 @@
+"""Microstructures: phases, particles and defects of micrographs that show no atoms."""
