@@ -17,9 +17,9 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 
 from micdb.embed.atoms.find import find
-from micdb.embed.defects.detect import LEAST_SCORE, detect
+from micdb.embed.defects.detect import LEAST_SCORE, Defect, detect
 from micdb.embed.defects.discover import discover
-from micdb.embed.defects.few_shot import membership
+from micdb.embed.defects.few_shot import Name, membership
 from micdb.embed.extractors.stem_defects import StemDefects, network
 from micdb.embed.nets import weights
 from micdb.embed.simulate.defect_scenes import (
@@ -106,8 +106,8 @@ def perfect(count: int) -> None:
         )
 
 
-def found(one: DefectScene) -> tuple[list[Floats], list[str]]:
-    """Return the descriptors of planted defects that were found, and their names."""
+def found(one: DefectScene) -> tuple[list[Defect], list[str]]:
+    """Return the planted defects that were found, and their names."""
     image = np.asarray(one.simulated.image, dtype=np.float64)
     pitch = one.simulated.pixel_size
     columns = find(image, pitch, weights.unet("stem-atoms"), 0.5)
@@ -116,27 +116,28 @@ def found(one: DefectScene) -> tuple[list[Floats], list[str]]:
     answer = detect(image, columns, network(), possible=(), least=LEAST_SCORE)
     if isinstance(answer, str):
         return [], []
-    vectors, names = [], []
+    defects, names = [], []
     for other, name in zip(one.simulated.defects, one.names, strict=True):
         place = np.array(other.xy)
         inside = ((place > BORDER) & (place < image.shape[0] * pitch - BORDER)).all()
         near = [d for d in answer.defects if np.hypot(*(d.xy * pitch - place)) <= NEAR]
         if near and inside and other.kind not in ("edge", "boundary"):
-            vectors.append(near[0].descriptor)
+            defects.append(near[0])
             names.append(name)
-    return vectors, names
+    return defects, names
 
 
 def motifs(count: int) -> None:
     """Print how clusters of descriptors agree with names, and how a class is found from five examples."""
     for material in ("graphene", "MoS2", "SrTiO3"):
-        vectors: list[Floats] = []
+        defects: list[Defect] = []
         names: list[str] = []
         for k in range(count):
             more, called = found(medium_scene(SEEDS + 10_000 + k, material, 20.0))
-            vectors += more
+            defects += more
             names += called
-        points, labels = np.array(vectors), np.array(names)
+        points, labels = np.array([one.descriptor for one in defects]), np.array(names)
+        said = [(one.kind, one.key) for one in defects]
         common = np.isin(labels, [name for name, n in Counter(names).items() if n >= 10])
         cluster = discover(points[common])
         inside = cluster >= 0
@@ -147,16 +148,20 @@ def motifs(count: int) -> None:
         print(f"   adjusted Rand index {whole:.3f}, {part:.3f} of the {inside.mean():.2f} in clusters")
         rng = np.random.default_rng(0)
         for name in sorted(set(labels[common])):
-            print(f"   from five of {name}: F1 {_from_five(points, labels == name, rng):.3f}", flush=True)
+            print(
+                f"   from five of {name}: F1 {_from_five(points, said, labels == name, rng):.3f}", flush=True
+            )
 
 
-def _from_five(points: Floats, mine: npt.NDArray[np.bool_], rng: np.random.Generator) -> float:
+def _from_five(
+    points: Floats, names: list[Name], mine: npt.NDArray[np.bool_], rng: np.random.Generator
+) -> float:
     """Return the mean F1 over draws of five examples, which are not counted."""
     scores = []
     for _ in range(10):
         shown = rng.choice(np.flatnonzero(mine), 5, replace=False)
         rest = np.setdiff1d(np.arange(len(points)), shown)
-        said = membership(points[shown], points)[rest] >= 0.5
+        said = membership(points[shown], points, ([names[k] for k in shown], names))[rest] >= 0.5
         scores.append(2 * (said & mine[rest]).sum() / max(said.sum() + mine[rest].sum(), 1))
     return float(np.mean(scores))
 

@@ -23,7 +23,6 @@ from micdb.embed.defects.few_shot import membership
 from micdb.embed.extractors.stem_defects import StemDefects
 from micdb.records import Picture, Refusal
 
-FOURFOLD = "Si1C4"
 _ONE_MOVIE = 12  # files whose numbers differ by less are frames of one movie
 
 
@@ -40,6 +39,7 @@ def measure(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         own = [one for one in rows if str(one["formula"]).startswith("Si")]
         images.append({
             "image": row.image, "class": row.defect_class, "side": row.size_px, "refused": refused,
+            "defects": len(rows), "unknown": sum(one["kind"] == "unknown" for one in rows),
             "formulas": [one["formula"] for one in own],
             "named": [one["formula"] for one in own if one["kind"] == "substitution"],
         })  # fmt: skip
@@ -47,7 +47,7 @@ def measure(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         if centre is not None:
             defects.append({
                 "image": row.image, "class": row.defect_class, "formula": centre["formula"],
-                "key": centre["key"], "descriptor": centre["descriptor"],
+                "kind": centre["kind"], "key": centre["key"], "descriptor": centre["descriptor"],
             })  # fmt: skip
     return pd.DataFrame(images), pd.DataFrame(defects)
 
@@ -65,31 +65,47 @@ def movies(defects: pd.DataFrame) -> npt.NDArray[np.int64]:
     return found
 
 
-def few_shot(defects: pd.DataFrame, draws: int = 20) -> None:
-    """Print F1 of 4-fold silicon from five examples, on images of which none is among them."""
-    points = np.array(defects["descriptor"].tolist())
-    mine = (defects["class"] == FOURFOLD).to_numpy()
-    if mine.sum() <= 6:
-        print(f"only {mine.sum()} images of {FOURFOLD} have a defect: no few-shot class")
-        return
-    rng, scores = np.random.default_rng(0), []
+def few_shot(defects: pd.DataFrame, unseen: Counter[str], draws: int = 20) -> None:
+    """Print F1 of each class from five examples, on images of which none is among them.
+
+    Parameters
+    ----------
+    defects
+        One of an image.
+    unseen
+        Images of each class with a lattice and no silicon found: missed by any rule.
+    draws
+        Of examples.
+    """
+    for name, count in defects["class"].value_counts().items():
+        if count > 6:
+            for apart in (False, True):
+                _few_shot(defects, str(name), unseen[str(name)], apart=apart, draws=draws)
+
+
+def _few_shot(defects: pd.DataFrame, name: str, missed: int, *, apart: bool, draws: int) -> None:
+    points, mine = np.array(defects["descriptor"].tolist()), (defects["class"] == name).to_numpy()
+    names = list(zip(defects["kind"], defects["key"], strict=True))
+    film, rng, scores, rates = movies(defects), np.random.default_rng(0), [], []
     for _ in range(draws):
         shown = rng.choice(np.flatnonzero(mine), 5, replace=False)
-        rest = np.setdiff1d(np.arange(len(points)), shown)
-        said = membership(points[shown], points)[rest] >= 0.5
-        scores.append(2 * (said & mine[rest]).sum() / max(said.sum() + mine[rest].sum(), 1))
-    print(f"{FOURFOLD} from five examples, other images: F1 {np.mean(scores):.3f} ({draws} draws)")
-    film = movies(defects)
-    scores = []
-    for _ in range(draws):
-        shown = rng.choice(np.flatnonzero(mine), 5, replace=False)
-        rest = np.flatnonzero(~np.isin(film, film[shown]))
+        inside = np.isin(film, film[shown]) if apart else np.isin(np.arange(len(points)), shown)
+        rest = np.flatnonzero(~inside)
         if not mine[rest].any():
             continue
-        said = membership(points[shown], points)[rest] >= 0.5
-        scores.append(2 * (said & mine[rest]).sum() / max(said.sum() + mine[rest].sum(), 1))
-    said_of = f"F1 {np.mean(scores):.3f} ({len(scores)} draws)" if scores else "all are of one"
-    print(f"   other movies: {said_of}")
+        likely = membership(points[shown], points, ([names[k] for k in shown], names))[rest]
+        right, said, there = (likely >= 0.5) & mine[rest], likely >= 0.5, mine[rest].sum() + missed
+        scores.append(2 * right.sum() / (said.sum() + there))
+        rates.append((right.sum() / max(said.sum(), 1), right.sum() / there))
+    where = "other movies" if apart else "other images"
+    if scores:
+        precision, recall = np.mean(rates, axis=0)
+        print(
+            f"{name} from five examples, {where}: F1 {np.mean(scores):.3f}, precision {precision:.3f}, "
+            f"recall {recall:.3f} ({len(scores)} draws)"
+        )
+    else:
+        print(f"{name}, {where}: all are of the movies of the examples")
 
 
 def main() -> None:
@@ -110,7 +126,12 @@ def main() -> None:
         print(f"   {name}: {part['right'].sum()} of {len(part)}; else {dict(wrong)}")
     keys = defects.groupby("class")["key"].agg(lambda part: part.value_counts(normalize=True).iloc[0])
     print(f"share of the commonest key in each class: {keys.round(2).to_dict()}")
-    few_shot(defects)
+    unknown = seen["unknown"]
+    print(
+        f"unknown: {unknown.sum()} of {seen['defects'].sum()} defects, in {(unknown > 0).mean():.3f} of "
+        f"images; silicon so in {(defects['kind'] == 'unknown').mean():.3f} of {len(defects)}"
+    )
+    few_shot(defects, Counter(seen[seen["formulas"].map(len) == 0]["class"]))
 
 
 if __name__ == "__main__":

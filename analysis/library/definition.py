@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from micdb.embed.defects.few_shot import membership
+from micdb.embed.defects.few_shot import Name, membership
 
 Definition = Mapping[str, Any]
 Floats = npt.NDArray[np.float64]
@@ -34,7 +34,7 @@ def of_kind(kind: str, key: str | None) -> dict[str, Any]:
 def of_examples(shown: pd.DataFrame, descriptors: pd.Series, least: float) -> dict[str, Any]:
     """Return the definition of what looks like examples with a probability of `least` or more.
 
-    It keeps their descriptors, so that it holds whatever becomes of the examples.
+    It keeps their descriptors, kinds and keys, so that it holds whatever becomes of the examples.
 
     Parameters
     ----------
@@ -49,6 +49,7 @@ def of_examples(shown: pd.DataFrame, descriptors: pd.Series, least: float) -> di
         "by": "examples",
         "examples": shown["uid"].tolist(),
         "descriptors": [[float(one) for one in vector] for vector in descriptors],
+        "names": [list(name) for name in _names(shown)],
         "detector": str(shown["detector"].iloc[0]),
         "version": str(shown["version"].iloc[0]),
         "least": least,
@@ -122,8 +123,16 @@ def _likeness(definition: Definition, rows: pd.DataFrame, descriptors: Descripto
     same = (rows["detector"] == definition["detector"]) & (rows["version"] == definition["version"])
     vectors = descriptors(rows[same]).dropna()
     if len(vectors):
-        likely = membership(np.array(definition["descriptors"]), np.stack(vectors.tolist()))
+        shown = [(kind, key) for kind, key in definition["names"]]
+        names = shown, _names(rows.loc[vectors.index])
+        likely = membership(np.array(definition["descriptors"]), np.stack(vectors.tolist()), names)
         place = rows.index.get_indexer(vectors.index)
         found[place] = np.where(likely >= definition["least"], likely, 0.0)
     found[rows["uid"].isin(definition["examples"]).to_numpy()] = 1.0
     return found
+
+
+def _names(rows: pd.DataFrame) -> list[Name]:
+    """Return kind and key of defects."""
+    keys = (None if pd.isna(key) else str(key) for key in rows["key"])
+    return list(zip(rows["kind"].tolist(), keys, strict=True))

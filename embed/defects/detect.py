@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from micdb.embed.defects.candidates import Candidate, Departures, departures
 from micdb.embed.defects.classes import CLASSES, KINDS, REGULAR, UNKNOWN
 from micdb.embed.defects.local_graph import local_graphs
 from micdb.embed.defects.sites import Sites, sites, species_of
+from micdb.embed.defects.surroundings import surroundings
 from micdb.embed.defects.topology import Makeup, Topology
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Defect:
     formula, key
         What it is made of; None where that cannot be told.
     descriptor
-        ``(d,)``.
+        ``(d,)``: of the network, then `surroundings` of the centre.
     motif
         Likeliest class: finer than the kind.
     """
@@ -122,6 +123,11 @@ def detect(
         seen_as = _Seen(kind, score, descriptors[rank], _motif(probability[rank], kind))
         defects.append(_defect(candidate, seen_as, topology, seen))
     defects.sort(key=lambda one: (round(float(one.xy[1])), float(one.xy[0])))
+    around = surroundings(image, seen, np.array([one.xy for one in defects]).reshape(-1, 2))
+    defects = [
+        replace(one, descriptor=np.concatenate((one.descriptor, looks)))
+        for one, looks in zip(defects, around, strict=True)
+    ]
     return Detection(defects, min(_area(seen, found), float(image.size)), species)
 
 

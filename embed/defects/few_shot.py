@@ -1,30 +1,50 @@
 """Which defects look like a few examples: a new class without training again.
 
-Of every descriptor the squared distance to the mean of the examples is taken, in units of what the examples
-themselves have when each is left out in turn. The logarithms of the others' distances are a mixture: of those
-that belong, around 0, and of the rest, farther out; expectation and maximisation part them (A. P. Dempster,
-N. M. Laird and D. B. Rubin, J. R. Stat. Soc. B 39 (1977) 1).
+1. What noise does to defects of one sort is measured on those that the detector gives one name, kind and bond
+   graph, and on the examples: their pooled scatter. Distances are taken along the directions in which all
+   defects differ most in units of that scatter (R. A. Fisher, Ann. Eugen. 7 (1936) 179).
+2. A defect is weighed by how much likelier it is near the examples' mean, which so few leave unsure, than
+   anywhere among all defects (probabilistic linear discriminants: S. Ioffe, ECCV 2006, 531; with Student's
+   tails, for images differ in noise).
+3. That the examples often have its kind, and its graph, is evidence as well. The share of members among all
+   is found by expectation and maximisation (A. P. Dempster, N. M. Laird and D. B. Rubin, J. R. Stat. Soc. B
+   39 (1977) 1).
 """
 
 from __future__ import annotations
 
-import math
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import eigh
 
+from micdb.embed.defects.classes import UNKNOWN
 from micdb.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+#: Kind and key of a defect's bond graph, as the detector has them.
+Name = tuple[str, str | None]
 
-_NARROWEST = 0.35  # standard deviation of ln(distance**2) of members: that of chi-squared with 16 degrees
-_UNSURE = 4.0  # [examples] the scale of so many is as unsure as the distances themselves
-_APART = 4.0  # [that deviation] the rest is farther out at its middle: at twice the distance of members
-_ROUNDS = 50
-_PRIOR = 2.0  # examples that the typical distance of nearest neighbours is worth beside those given
+_DIRECTIONS = 14  # that discriminate: defects differ in a few ways
+_FEWEST = 3  # defects of one name whose scatter counts
+_ROUND = 20.0  # defects that a scatter alike in all directions is worth beside those measured
+_STEADY = 0.02  # of the mean spread of the numbers: one that hardly varies is not blown up
+_FLAT = 0.02  # share of such a scatter in that of all: of fewer defects than numbers
+_STRAY = 3.0  # times the typical distance from the middle of a name
+_TAILS = 3.0  # degrees of freedom of Student's distribution
+_MISREAD = 0.3  # examples that any other name is worth: one in twenty is misread
+_SHARE, _ROUNDS = 0.9, 50  # of members, to begin with: where nothing tells, all are
+_SURE = 50.0  # logarithm of odds
 
 
-def membership(examples: npt.NDArray[np.floating], others: npt.NDArray[np.floating]) -> Floats:
+def membership(
+    examples: npt.NDArray[np.floating],
+    others: npt.NDArray[np.floating],
+    names: tuple[Sequence[Name], Sequence[Name]],
+) -> Floats:
     """Return the probability that each descriptor belongs to the class of the examples.
 
     Parameters
@@ -32,19 +52,34 @@ def membership(examples: npt.NDArray[np.floating], others: npt.NDArray[np.floati
     examples
         Descriptors ``(k, d)`` of one class, five or so.
     others
-        Descriptors ``(n, d)`` of the same network to be judged, the examples may be among them.
+        Descriptors ``(n, d)`` of the same detector to be judged, the examples may be among them.
+    names
+        What the detector calls each example, and each of the others.
 
     Returns
     -------
     numpy.ndarray
-        ``(n,)``, falling with the distance.
+        ``(n,)``. What cannot be told from the examples belongs to them.
 
     Raises
     ------
     UsageError
-        There are fewer than two examples, or descriptors of different lengths or with missing numbers.
+        There are fewer than two examples, descriptors of different lengths or with missing numbers, or not as
+        many names.
     """
     shown, asked = np.asarray(examples, dtype=np.float64), np.asarray(others, dtype=np.float64)
+    _check(shown, asked, names)
+    if not len(asked):
+        return np.empty(0)
+    k = len(shown)
+    place, between = _directions(np.concatenate((shown, asked)), k, _alike([*names[0], *names[1]]))
+    odds = _likeness(place[:k], place[k:], between)
+    for theirs, every in zip(zip(*names[0], strict=True), zip(*names[1], strict=True), strict=True):
+        odds += _name_odds(theirs, every)
+    return _posterior(odds)
+
+
+def _check(shown: Floats, asked: Floats, names: tuple[Sequence[Name], Sequence[Name]]) -> None:
     if shown.ndim != 2 or asked.ndim != 2 or shown.shape[1] != asked.shape[1] or len(shown) < 2:
         raise UsageError(
             f"examples have the shape {shown.shape} and the others {asked.shape}; expected two or more "
@@ -52,48 +87,85 @@ def membership(examples: npt.NDArray[np.floating], others: npt.NDArray[np.floati
         )
     if not (np.isfinite(shown).all() and np.isfinite(asked).all()):
         raise UsageError("a descriptor has a number that is not finite: leave that defect out")
-    if not len(asked):
-        return np.empty(0)
-    left_out = np.square(shown - (shown.sum(axis=0) - shown) / (len(shown) - 1)).sum(axis=1)
-    k = len(shown)
-    left_out *= (k * k - 1) / (k * k)  # that to the mean of one less is as much farther off
-    scale = (left_out.sum() + _PRIOR * _nearest(asked)) / (k + _PRIOR)
-    spread = max(_NARROWEST, float(np.log(np.maximum(left_out, 1e-12) / max(scale, 1e-12)).std()))
-    spread *= math.sqrt(1 + _UNSURE / k)
-    distance = np.square(asked - shown.mean(axis=0)).sum(axis=1)
-    return _posterior(np.log(np.maximum(distance, 1e-12) / max(scale, 1e-12)), spread)
+    if (len(names[0]), len(names[1])) != (len(shown), len(asked)):
+        raise UsageError(
+            f"{len(names[0])} and {len(names[1])} names of {len(shown)} examples and {len(asked)} others; "
+            "expected one of each"
+        )
 
 
-def _nearest(points: Floats) -> float:
-    """Return half of the median squared distance of nearest neighbours: what two of one kind differ by."""
-    from scipy.spatial import cKDTree
+def _alike(called: Sequence[Name]) -> list[Ints]:
+    """Return the defects of each name; unknown ones go with those of their graph that have a kind."""
+    usual: dict[str | None, Counter[str]] = {}
+    for kind, key in called:
+        if kind != UNKNOWN and key is not None:
+            usual.setdefault(key, Counter())[kind] += 1
+    groups: dict[Name, list[int]] = {}
+    for number, (kind, key) in enumerate(called):
+        known = usual[key].most_common(1)[0][0] if kind == UNKNOWN and key in usual else kind
+        groups.setdefault((known, key), []).append(number)
+    return [np.array(mine, np.int64) for mine in groups.values() if len(mine) >= _FEWEST]
 
-    if len(points) < 2:
-        return 0.0
-    return float(np.median(np.square(cKDTree(points).query(points, k=2)[0][:, 1]))) / 2
+
+def _directions(points: Floats, examples: int, groups: list[Ints]) -> tuple[Floats, Floats]:
+    """Return points ``(n, m)`` in units of the scatter within sorts, and the variance of sorts ``(m,)``."""
+    n, d = points.shape
+    spread = points.std(axis=0)
+    scaled = (points - points.mean(axis=0)) / np.maximum(spread, max(_STEADY * float(spread.mean()), 1e-12))
+    within, freedom = np.zeros((d, d)), 0
+    for mine in [np.arange(examples), *groups]:
+        off = _off(scaled[mine])
+        within += off.T @ off
+        freedom += len(off) - 1
+    within = _rounded(within / freedom, _ROUND / (_ROUND + freedom))
+    every = _rounded(np.cov(scaled.T).reshape(d, d), _FLAT)
+    ratio, axes = eigh(every, within)
+    best = np.argsort(-ratio)[:_DIRECTIONS]
+    best = best[ratio[best] > (1 + np.sqrt(d / n)) ** 2]
+    return scaled @ axes[:, best], ratio[best] - 1
 
 
-def _posterior(far: Floats, spread: float) -> Floats:
-    """Return the probability of the component around 0 ``(n,)``; `far` are logarithms of distances."""
-    outside = far > 2 * spread
-    if not outside.any():
-        return np.ones(len(far))
-    middle, share = max(float(far[outside].mean()), _APART * spread), 0.5
-    width = max(float(far[outside].std()), spread)
-    inside = np.clip(far, 0.0, None)  # nothing is too near
-    probability = np.empty(len(far))
+def _off(points: Floats) -> Floats:
+    """Return what points of one name are off their mean ``(m, d)``; those far out bear it wrongly, and go."""
+    far = np.linalg.norm(points - np.median(points, axis=0), axis=1)
+    kept = points[far <= _STRAY * np.median(far)]
+    return np.asarray(kept - kept.mean(axis=0))
+
+
+def _rounded(scatter: Floats, share: float) -> Floats:
+    """Return a scatter of which a share is alike in all directions; never singular."""
+    d = len(scatter)
+    return (1 - share) * scatter + max(share * float(np.trace(scatter)) / d, 1e-9) * np.eye(d)
+
+
+def _likeness(shown: Floats, asked: Floats, between: Floats) -> Floats:
+    """Return the logarithm of how much likelier each is as one of the class than as any ``(n,)``.
+
+    The class has its mean somewhere among all, of variance `between`; its members scatter around it by 1.
+    """
+    k, d = len(shown), len(between)
+    unsure = 1 / (1 / between + k)
+    mean = unsure * k * shown.mean(axis=0)
+    member, anyone = 1 + unsure, 1 + between
+    near = (np.square(asked - mean) / member).sum(axis=1)
+    far = (np.square(asked) / anyone).sum(axis=1)
+    tails = 0.5 * (_TAILS + d) * (np.log1p(far / _TAILS) - np.log1p(near / _TAILS))
+    return np.asarray(tails + 0.5 * np.log(anyone / member).sum())
+
+
+def _name_odds(shown: Sequence[str | None], asked: Sequence[str | None]) -> Floats:
+    """Return the logarithm of how much more frequent a name is among the examples than among all ``(n,)``."""
+    every, among = Counter(asked), Counter(shown)
+    usual = np.array([every[one] / len(asked) for one in asked])
+    own = np.array([among[one] for one in asked])
+    return np.asarray(np.log((own + _MISREAD * usual) / ((len(shown) + _MISREAD) * usual)))
+
+
+def _posterior(odds: Floats) -> Floats:
+    """Return the probability of members ``(n,)``, whose share of all is likeliest."""
+    share, probability = _SHARE, np.zeros(len(odds))
     for _ in range(_ROUNDS):
-        near = share * _normal(inside, 0.0, spread)
-        rest = (1 - share) * _normal(np.minimum(far, middle), middle, width)
-        probability = near / np.maximum(near + rest, 1e-300)
-        weight = 1 - probability
-        if weight.sum() < 1:
-            break
-        share = float(np.clip(probability.mean(), 1 / len(far), 1 - 1 / len(far)))
-        middle = max(float((weight * far).sum() / weight.sum()), _APART * spread)
-        width = max(math.sqrt(float((weight * (far - middle) ** 2).sum() / weight.sum())), spread)
-    return np.asarray(np.minimum.accumulate(probability[np.argsort(far)])[np.argsort(np.argsort(far))])
-
-
-def _normal(value: Floats, middle: float, width: float) -> Floats:
-    return np.asarray(np.exp(-0.5 * np.square((value - middle) / width)) / width)
+        total = np.clip(odds + np.log(share / (1 - share)), -_SURE, _SURE)
+        probability = 1 / (1 + np.exp(-total))
+        share = float(np.clip(probability.mean(), 1 / (len(odds) + 1), 1 - 1 / (len(odds) + 1)))
+    return np.asarray(probability)

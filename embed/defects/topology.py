@@ -78,7 +78,9 @@ class Topology:
         self._seen = seen
         self.species = None if species is None else list(species)
         self._place = seen.xy - np.nan_to_num(seen.shift)
-        self._lattice = np.flatnonzero((seen.kind >= 0) & ~void)
+        # a site that a column stands beside was not measured: its emptiness is no evidence of a hole
+        hole = void & np.isfinite(seen.ratio)
+        self._lattice = np.flatnonzero((seen.kind >= 0) & ~hole)
         i, j, _ = graph.neighbours(self._place[self._lattice], _ADJACENT * seen.spacing)
         self._near: dict[int, set[int]] = {int(k): set() for k in self._lattice}
         for one, other in zip(self._lattice[i].tolist(), self._lattice[j].tolist(), strict=True):
@@ -135,9 +137,9 @@ class Topology:
         columns = [one for one in nodes if one < seen.columns]
         foreign = [one for one in columns if self.is_foreign(one)]
         empty = {one for one in nodes if one >= seen.columns and seen.judged[one] and one in self._near}
-        stands = {one: self._covered(one, empty) for one in foreign}
+        stands = {one: self._covered(one) for one in foreign}
         covered = set().union(*stands.values()) if stands else set()
-        loose = self._between(empty - covered, covered)
+        loose = self._between(covered)
         # beside foreign columns a host is easily missed: what they bond is counted by sites
         missing = [] if foreign else sorted(empty)
         core = covered | loose | set(missing)
@@ -150,20 +152,24 @@ class Topology:
             tuple(sorted(bonds)), *self._odd_rings(nodes),
         )  # fmt: skip
 
-    def _covered(self, column: int, empty: set[int]) -> set[int]:
-        """Return the sites that a foreign column stands for: those near it that no other atom can be on."""
+    def _covered(self, column: int) -> set[int]:
+        """Return the sites that a foreign column stands for: those near it that no other atom can be on.
+
+        How bright they are says nothing: beside a bright column an empty site measures as if half full.
+        """
         seen = self._seen
         own = {column} if column in self._near else set()
         off = np.hypot(*(self._place[self._lattice] - seen.xy[column]).T)
         for one in self._lattice[off <= _COVERED * seen.spacing].tolist():
             apart = np.hypot(*(seen.xy[one] - seen.xy[column]))
-            if one in empty or (one < seen.columns and apart <= _CROWDED * seen.spacing):
+            if one >= seen.columns or apart <= _CROWDED * seen.spacing:
                 own.add(one)
         return own
 
-    def _between(self, empty: set[int], covered: set[int]) -> set[int]:
-        """Return the empty sites that foreign columns stand around: they have no atom, and miss none."""
-        return {one for one in empty if len(self._near[one] & covered) >= 2}
+    def _between(self, covered: set[int]) -> set[int]:
+        """Return the sites without a column between foreign ones: they have no atom, and miss none."""
+        around = self._next(covered) - covered
+        return {one for one in around if one >= self._seen.columns and len(self._near[one] & covered) >= 2}
 
     def _bonded(
         self, stands: dict[int, set[int]], loose: set[int], missing: list[int], core: set[int]

@@ -13,6 +13,7 @@ from micdb.embed.defects.sites import sites, species_of
 from micdb.embed.defects.topology import Topology
 from micdb.embed.nets import weights
 from micdb.embed.simulate.defect_scenes import Imaging, planted_scene
+from micdb.embed.simulate.stem import Probe
 
 HOW = Imaging(counts=60.0, side=128, contamination=0.0, drift=(0.0, 0.0))
 
@@ -117,3 +118,18 @@ def test_graphs_join_without_mixing():
     assert (graph[start] == graph[end]).all()
     assert seed.sum() == sum(one.seed.sum() for one in graphs)
     assert len(patch) == len(graphs)
+
+
+@pytest.mark.parametrize("seed", [0, 4, 7, 8])
+def test_four_fold_silicon_is_not_read_as_three_fold_where_counts_are_few(seed):
+    how = Imaging(0.0125, 176, counts=1.2, background=1.0, contamination=0.5, probe=Probe(0.055, 0.3, 0.13))
+    scene = planted_scene("graphene", {"Si1C4": 1}, seed=seed, imaging=how, rotation=17.0)
+    image = np.asarray(scene.simulated.image, float)
+    seen = sites(image, find(image, 0.0125, weights.unet("stem-atoms"), 0.5))
+    found = departures(seen, image.shape)
+    topology = Topology(seen, species_of(seen, candidates("C Si")), found.void)
+    place = np.array(scene.simulated.defects[0].xy) / 0.0125
+    made = [topology.makeup(one) for one in found.candidates]
+    there = [one for one in made if len(one.foreign)]
+    nearest = min(there, key=lambda one: np.hypot(*(seen.xy[one.foreign].mean(axis=0) - place)))
+    assert topology.formula(nearest, "substitution") == "Si1C4"
