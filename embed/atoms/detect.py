@@ -61,16 +61,23 @@ class Sampled:
 
 def heat_map(image: npt.NDArray[np.floating], network: nn.Module) -> npt.NDArray[np.float32]:
     """Return the probability of a column at each pixel ``(y, x)`` of an image at the network's sampling."""
-    value = standardise(image)
-    result = np.empty(value.shape, dtype=np.float32)
-    for inner, outer in _tiles(value.shape):
-        part = _ask(value[outer], network)
+    logits = tiled(standardise(image)[None], network)[0]
+    return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)
+
+
+def tiled(value: npt.NDArray[np.float32], network: nn.Module) -> npt.NDArray[np.float32]:
+    """Return the maps ``(maps, y, x)``, not squashed, of an image ``(channels, y, x)`` of any size."""
+    result: npt.NDArray[np.float32] | None = None
+    for inner, outer in _tiles(value.shape[1:]):
+        part = _ask(value[:, outer[0], outer[1]], network)
+        if result is None:
+            result = np.empty((len(part), *value.shape[1:]), dtype=np.float32)
         rows, columns = (
             slice(one.start - whole.start, one.stop - whole.start)
             for one, whole in zip(inner, outer, strict=True)
         )
-        result[inner] = part[rows, columns]
-    return result
+        result[:, inner[0], inner[1]] = part[:, rows, columns]
+    return np.empty((0, *value.shape[1:]), dtype=np.float32) if result is None else result
 
 
 Box = tuple[slice, slice]
@@ -91,13 +98,14 @@ def _wider(part: slice, size: int) -> slice:
 def _ask(image: npt.NDArray[np.float32], network: nn.Module) -> npt.NDArray[np.float32]:
     import torch
 
-    height, width = image.shape
+    height, width = image.shape[1:]
     multiple = int(network.multiple)  # type: ignore[arg-type]
-    padded = np.pad(image, [(0, -size % multiple) for size in image.shape], mode="symmetric")
-    tensor = torch.from_numpy(padded)[None, None].contiguous(memory_format=torch.channels_last)
+    padding = [(0, 0), *((0, -size % multiple) for size in (height, width))]
+    padded = np.pad(image, padding, mode="symmetric")
+    tensor = torch.from_numpy(padded)[None].contiguous(memory_format=torch.channels_last)
     with torch.inference_mode(), one_thread():
-        answer = torch.sigmoid(network(tensor))[0, 0].numpy()
-    return np.asarray(answer[:height, :width], dtype=np.float32)
+        answer = network(tensor)[0].numpy()
+    return np.asarray(answer[:, :height, :width], dtype=np.float32)
 
 
 def peaks(map_: npt.NDArray[np.float32], threshold: float) -> tuple[Floats, Floats]:

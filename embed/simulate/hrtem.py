@@ -101,7 +101,13 @@ def hrtem_image(
 
 
 def exit_wave(
-    xyz: Floats, number: npt.NDArray[np.integer], shape: tuple[int, int], *, pixel_size: float, voltage: float
+    xyz: Floats,
+    number: npt.NDArray[np.integer],
+    shape: tuple[int, int],
+    *,
+    pixel_size: float,
+    voltage: float,
+    share: Floats | None = None,
 ) -> Wave:
     """Return the wave ``(y, x)`` behind atoms, 1 where there are none.
 
@@ -115,6 +121,8 @@ def exit_wave(
         [nm].
     voltage
         [kV].
+    share
+        Of each atom that is there ``(n,)``; whole ones unless given.
     """
     y, x = (fft.fftfreq(size, pixel_size) for size in shape)
     square = y[:, None] ** 2 + x[None, :] ** 2
@@ -123,14 +131,15 @@ def exit_wave(
     wave = np.ones(shape, np.complex128)
     if not len(number):
         return wave
+    weight = np.ones(len(number)) if share is None else share
     layer = np.floor((xyz[:, 2] - xyz[:, 2].min()) / _SLICE + 1e-9).astype(int)
     for one in range(int(layer.max()) + 1):
         here = layer == one
         phase = np.zeros(shape)
         for kind in np.unique(number[here]):
-            atoms = xyz[here & (number == kind), :2]
+            chosen = here & (number == kind)
             atom = _Potential(int(kind), voltage, cutoff)
-            phase += draw(atoms, np.ones(len(atoms)), shape, pixel_size=pixel_size, probe=atom)
+            phase += draw(xyz[chosen, :2], weight[chosen], shape, pixel_size=pixel_size, probe=atom)
         wave = fft.ifft2(fft.fft2(wave * np.exp(1j * phase)) * glide)
     return np.asarray(wave)
 

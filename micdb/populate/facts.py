@@ -113,8 +113,8 @@ HEIGHTS = pa.schema(
         pa.field("y_px", pa.float32(), nullable=False),
         pa.field("x_nm", pa.float32()),
         pa.field("y_nm", pa.float32()),
-        pa.field("scattering", pa.float64(), nullable=False),  # integrated over pixels, in the image's unit
-        pa.field("scattering_sd", pa.float64(), nullable=False),  # of counting
+        pa.field("scattering", pa.float64()),  # integrated over pixels, in the image's unit; of dark fields
+        pa.field("scattering_sd", pa.float64()),  # of counting
         pa.field("atoms", pa.int32(), nullable=False),  # most probable number along the beam
         pa.field("probability", pa.float32(), nullable=False),  # of that number
     ]

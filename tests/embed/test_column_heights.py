@@ -9,6 +9,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from micdb.embed.extractors.column_heights import ColumnHeights
+from micdb.embed.simulate.hrtem import hrtem_image
 from micdb.embed.simulate.metals import nanoparticle
 from micdb.embed.simulate.stem import Probe, adf_image
 from micdb.errors import UsageError
@@ -83,8 +84,47 @@ def test_what_shows_no_columns_is_refused():
     [
         ({"one_atom": 0.0}, "parameter one_atom is 0.0; expected a positive intensity"),
         ({"least_probability": 0.0}, "least_probability is 0.0; expected one between 0 and 1"),
+        ({"element": "Fe"}, "element is 'Fe'; in TEM it can count Al, Ni, Cu, Ag, Pt, Au"),
+        ({"voltage_kv": -1.0}, "parameter voltage_kv is -1.0; expected a voltage in kV"),
     ],
 )
 def test_wrong_parameters_are_refused(parameters, said):
     with pytest.raises(UsageError, match=said):
         ColumnHeights(**parameters)
+
+
+def tem_picture(*, seed=3, metal="Au", side=160, counts=60.0):
+    pixel = 0.02
+    made = nanoparticle(metal, (side * pixel,) * 2, seed=seed, diameter=1.8, axis=(0, 0, 1), rotation=20)
+    image = hrtem_image(made, (side, side), pixel_size=pixel, seed=seed, counts=counts)
+    return image, Picture(1, image.image[None], (pixel, pixel), "TEM", None, "particle")
+
+
+def test_the_atoms_of_a_tem_image_are_counted():
+    simulated, asked = tem_picture()
+    given = answer(asked, element="Au")
+    rows = given.tables["heights"].to_pandas()
+    distance, nearest = cKDTree(simulated.xy).query(rows[["x_nm", "y_nm"]].to_numpy())
+    assert (distance < 0.03).mean() > 0.95
+    off = rows.atoms.to_numpy() - simulated.atoms[nearest]
+    assert (off[distance < 0.03] == 0).mean() > 0.9
+    assert (np.abs(off[distance < 0.03]) <= 1).all()
+    assert rows.probability.mean() > 0.8
+    assert rows.scattering.isna().all()
+    assert given.rollups["scattering_of_one_atom"] == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "parameters", "said"),
+    [
+        ({}, {}, "a TEM image: its element is needed to count atoms, element='Au'"),
+        ({"pixel_size": None}, {"element": "Au"}, "without a pixel size: the network needs it"),
+        ({"offset": -1e3}, {"element": "Au"}, "counts above zero are needed, without offset"),
+    ],
+)
+def test_tem_images_that_cannot_be_counted(changed, parameters, said):
+    _, asked = tem_picture(side=96)
+    pixels = asked.pixels + changed.pop("offset", 0.0)
+    given = answer(replace(asked, pixels=pixels, **changed), **parameters)
+    assert isinstance(given, Refusal)
+    assert said in given.reason
