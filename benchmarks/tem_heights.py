@@ -4,7 +4,7 @@ Particles of five metals along three axes, 30 counts per pixel, by multislice. T
 that the network was taught with (other seeds), T1 others: more underfocus, more focal spread, a voltage in
 between. The peer is the nearest template: the mean picture of columns of each height, from eight particles of
 the same metal, axis, direction and microscope without noise, compared at the true positions. It is told all
-of these; the network is told the metal.
+of these; `column-heights` is told metal and voltage.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def compare(what: Kind, seed: int) -> list[float]:
     """Return shares: columns found; exact, within one, said by the network; exact, within one by template."""
     one = particle_image(what, seed, COUNTS)
     picture = Picture(0, one.image[None], (PIXEL, PIXEL), "TEM", None, "")
-    answer = next(iter(ColumnHeights(element=what.metal).extract([picture])))
+    answer = next(iter(ColumnHeights(element=what.metal, voltage_kv=what.lens.voltage).extract([picture])))
     found = answer.tables["heights"].to_pandas()
     low = one.atoms <= MOST
     distance, nearest = cKDTree(found[["x_nm", "y_nm"]]).query(one.xy)
