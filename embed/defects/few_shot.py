@@ -1,5 +1,6 @@
 """Which defects look like a few examples: a new class without training again.
 
+0. Among few defects only the directions in which they vary most are looked at, one for every four of them.
 1. What noise does to defects of one sort is measured on those that the detector gives one name, kind and bond
    graph, and on the examples: their pooled scatter. Distances are taken along the directions in which all
    defects differ most in units of that scatter (R. A. Fisher, Ann. Eugen. 7 (1936) 179).
@@ -29,6 +30,7 @@ Ints = npt.NDArray[np.int64]
 Name = tuple[str, str | None]
 
 _DIRECTIONS = 14  # that discriminate: defects differ in a few ways
+_EACH = 4  # defects that a direction takes to be measured
 _FEWEST = 3  # defects of one name whose scatter counts
 _ROUND = 20.0  # defects that a scatter alike in all directions is worth beside those measured
 _STEADY = 0.02  # of the mean spread of the numbers: one that hardly varies is not blown up
@@ -72,7 +74,8 @@ def membership(
     if not len(asked):
         return np.empty(0)
     k = len(shown)
-    place, between = _directions(np.concatenate((shown, asked)), k, _alike([*names[0], *names[1]]))
+    points = _standardised(_fewer(np.concatenate((shown, asked))))
+    place, between = _directions(points, k, _alike([*names[0], *names[1]]))
     odds = _likeness(place[:k], place[k:], between)
     for theirs, every in zip(zip(*names[0], strict=True), zip(*names[1], strict=True), strict=True):
         odds += _name_odds(theirs, every)
@@ -107,22 +110,38 @@ def _alike(called: Sequence[Name]) -> list[Ints]:
     return [np.array(mine, np.int64) for mine in groups.values() if len(mine) >= _FEWEST]
 
 
+def _standardised(points: Floats) -> Floats:
+    """Return points ``(n, d)`` about 0, every number by its spread."""
+    spread = points.std(axis=0)
+    least = max(_STEADY * float(spread.mean()), 1e-12)
+    return np.asarray((points - points.mean(axis=0)) / np.maximum(spread, least))
+
+
+def _fewer(points: Floats) -> Floats:
+    """Return points ``(n, m)`` along the directions in which they vary most; the rest of few is noise."""
+    n, d = points.shape
+    most = max(n // _EACH, 2)
+    if d <= most:
+        return points
+    off = points - points.mean(axis=0)
+    _, _, axes = np.linalg.svd(off, full_matrices=False)
+    return np.asarray(off @ axes[:most].T)
+
+
 def _directions(points: Floats, examples: int, groups: list[Ints]) -> tuple[Floats, Floats]:
     """Return points ``(n, m)`` in units of the scatter within sorts, and the variance of sorts ``(m,)``."""
     n, d = points.shape
-    spread = points.std(axis=0)
-    scaled = (points - points.mean(axis=0)) / np.maximum(spread, max(_STEADY * float(spread.mean()), 1e-12))
     within, freedom = np.zeros((d, d)), 0
     for mine in [np.arange(examples), *groups]:
-        off = _off(scaled[mine])
+        off = _off(points[mine])
         within += off.T @ off
         freedom += len(off) - 1
     within = _rounded(within / freedom, _ROUND / (_ROUND + freedom))
-    every = _rounded(np.cov(scaled.T).reshape(d, d), _FLAT)
+    every = _rounded(np.cov(points.T).reshape(d, d), _FLAT)
     ratio, axes = eigh(every, within)
     best = np.argsort(-ratio)[:_DIRECTIONS]
     best = best[ratio[best] > (1 + np.sqrt(d / n)) ** 2]
-    return scaled @ axes[:, best], ratio[best] - 1
+    return points @ axes[:, best], ratio[best] - 1
 
 
 def _off(points: Floats) -> Floats:
