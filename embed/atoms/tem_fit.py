@@ -35,6 +35,7 @@ _REACH = 0.3  # [nm] around a column, in which its height changes the image
 _FAR = 0.45  # [nm] from all columns: there is no particle
 _STEP = 0.5  # [atoms] of the derivative
 _LONGEST = 1.5  # [atoms] of a step of Gauss-Newton
+_UNSURE = 1.8  # times the sd of counting: errors of 12 simulated particles, with films and tilts, over it
 _PRIOR = 1.5  # times the network's standard deviation: it is a look at the same image
 _LEAST_SD = 0.4  # [atoms] of the prior
 _SMOOTHED = 3.0  # [neighbour distances] over which displacements from the lattice are alike
@@ -144,7 +145,7 @@ def refined(image: Floats, pixel: float, found: Counted, *, element: str, voltag
     mean = found.belief @ atoms
     sd = np.sqrt((found.belief * np.square(atoms - mean[:, None])).sum(axis=1))
     fitted = refine(image, pixel, found.xy * pixel, (mean, sd), element=element, voltage=voltage)
-    return found.belief if fitted is None else beliefs(fitted.mean, np.log(fitted.sd))
+    return found.belief if fitted is None else beliefs(fitted.mean, np.log(fitted.sd), _UNSURE)
 
 
 def refine(
