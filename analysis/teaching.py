@@ -1,18 +1,24 @@
-"""What people corrected as examples to learn from: for ``micdb train NAME --from-annotations``."""
+"""What people corrected or drew, as examples to learn from: ``micdb train NAME --from-annotations``."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from micdb.analysis.library.found import defects
 from micdb.analysis.scorecard import judged
+from micdb.annotations import rows as annotated
+from micdb.catalog.engine import reading
 from micdb.catalog.results import STANDING
 from micdb.errors import UsageError
-from micdb.populate.pictures import load_pictures
+from micdb.masks import UNKNOWN, Mask
+from micdb.populate.pictures import image_keys, load_pictures
 from micdb.query.context import Context
 
 if TYPE_CHECKING:
+    from micdb.embed.train import segment
     from micdb.embed.train.annotated import Example
 
 
@@ -60,3 +66,35 @@ def examples(context: Context, detector: str) -> list[Example]:
             ]
             found.append(Example(pixels, math.sqrt(size[0] * size[1]), marks))
     return found
+
+
+def drawn(context: Context) -> list[segment.Example]:
+    """Return the images on which phases are drawn, with their masks; every frame is an example.
+
+    Parameters
+    ----------
+    context
+        The database.
+
+    Raises
+    ------
+    UsageError
+        Nobody has drawn phases.
+    """
+    from micdb.embed.train import segment
+
+    with reading(context.engine) as connection:
+        masks = [one for one in annotated.drawn(connection) if one.kind == "phases"]
+    if not masks:
+        raise UsageError(
+            "nobody has drawn phases: bring masks in with micdb annotate read, or db.annotations.draw"
+        )
+    keys = image_keys(context.engine, [one.image for one in masks])
+    shown = []
+    for picture, one in zip(load_pictures(context.engine, context.root, keys), masks, strict=True):
+        pixels = picture.pixels[one.frame]
+        known = np.isfinite(pixels)
+        labels = np.where(known, one.mask.labels, UNKNOWN)
+        filled = np.where(known, pixels, np.median(pixels[known]) if known.any() else 0.0)
+        shown.append(segment.Example(filled, Mask(labels, one.mask.classes)))
+    return shown

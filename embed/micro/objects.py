@@ -8,7 +8,9 @@ its box can lie (Miles, in Stochastic Geometry, Wiley 1974, 228).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -138,30 +140,56 @@ def _ellipses(second: Floats) -> tuple[Floats, Floats, Floats]:
     return axes[:, 1], axes[:, 0], np.degrees(np.arctan2(along[:, 0], along[:, 1])) % 180.0
 
 
+def boundary(inside: npt.NDArray[np.bool_], step: tuple[float, float] = (1.0, 1.0)) -> float:
+    """Return the length of the boundary of a phase, without the edge of the image; by Crofton's formula.
+
+    Parameters
+    ----------
+    inside
+        Pixels of the phase ``(y, x)``.
+    step
+        Size of a pixel along y and x, in any unit; that of the length.
+    """
+    total = 0.0
+    for shift, weight in _lines(step):
+        here, ahead = _pairs(inside, shift)
+        total += weight * int(np.count_nonzero(here != ahead))
+    return total
+
+
 def _perimeters(number: npt.NDArray[np.intp], n: int, step: tuple[float, float]) -> Floats:
-    """Return perimeters by counting where lines of four directions cross the outline.
+    """Return perimeters, at the edge of the image along it."""
+    padded = np.pad(number, 1)
+    total = np.zeros(n + 1)
+    for shift, weight in _lines(step):
+        here, ahead = _pairs(padded, shift)
+        differ = here != ahead
+        total += weight * sum(np.bincount(one[differ], minlength=n + 1) for one in (here, ahead))
+    return np.asarray(total[1:])
+
+
+def _lines(step: tuple[float, float]) -> Iterator[tuple[tuple[int, int], float]]:
+    """Yield four directions, each with the length of outline that a crossing of it stands for.
 
     Lines of one direction at a distance ``d`` that cross ``N`` times measure ``pi / 2 * d * N``; the four are
     weighed by the angles that they stand for.
     """
-    padded = np.pad(number, 1)
     dy, dx = step
-    slant = math.hypot(dx, dy)
     lean = math.atan2(dy, dx)
-    across = dx * dy / slant  # between neighbouring diagonals
-    total = np.zeros(n + 1)
-    # the angle halfway to the next direction on either side
-    for shift, distance, share in (
-        ((0, 1), dy, lean),
-        ((1, 0), dx, math.pi / 2 - lean),
-        ((1, 1), across, math.pi / 4),
-        ((1, -1), across, math.pi / 4),
-    ):
-        ahead = np.roll(padded, (-shift[0], -shift[1]), axis=(0, 1))
-        differ = padded != ahead
-        crossings = sum(np.bincount(one[differ], minlength=n + 1) for one in (padded, ahead))
-        total += 0.5 * share * distance * crossings
-    return np.asarray(total[1:])
+    across = dx * dy / math.hypot(dx, dy)  # between neighbouring diagonals
+    yield (0, 1), 0.5 * lean * dy
+    yield (1, 0), 0.5 * (math.pi / 2 - lean) * dx
+    yield (1, 1), 0.5 * math.pi / 4 * across
+    yield (1, -1), 0.5 * math.pi / 4 * across
+
+
+def _pairs(map_: npt.NDArray[Any], shift: tuple[int, int]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return each pixel that has one ahead, and that one."""
+    down, right = shift
+    height, width = map_.shape
+    left = max(-right, 0)
+    here = map_[: height - down, left : width - max(right, 0)]
+    return here, map_[down:, left + right : width - max(right, 0) + right]
 
 
 def _boxes(number: npt.NDArray[np.intp]) -> Ints:

@@ -76,9 +76,15 @@ def _fine_tune(
     db: str, name: str, out: Path, *, steps: int | None, seed: int | None, advance: output.Advance | None
 ) -> Weights:
     from micdb import opening
-    from micdb.analysis.teaching import examples
+    from micdb.analysis.teaching import drawn, examples
+    from micdb.embed.train import segment
     from micdb.embed.train.annotated import STEPS, fine_tune
 
+    if name == segment.NAME:
+        with opening.open(db) as base:
+            masks = drawn(base.context)
+        total = segment.STEPS if steps is None else steps
+        return segment.teach(masks, out, steps=total, seed=seed or 0, watch=_watcher(advance, total))
     with opening.open(db) as base:
         shown = examples(base.context, name)
     total = STEPS if steps is None else steps

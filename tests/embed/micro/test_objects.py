@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from micdb.embed.micro.objects import measure
+from micdb.embed.micro.objects import boundary, measure
 
 
 def ellipse(shape, *, centre, axes, angle=0.0, step=(1.0, 1.0)):
@@ -97,3 +97,14 @@ def test_a_single_pixel_has_an_area_and_no_shape():
     assert (found["area_px"], found["on_edge"]) == (1, False)
     assert math.isnan(found["circularity"])
     assert math.isnan(found["solidity"])
+
+
+def test_the_boundary_of_a_phase_ends_at_the_edge_of_the_image():
+    y, x = np.indices((200, 300))
+    assert boundary(x < 120) == pytest.approx(200, rel=0.06)  # four directions miss 5 % of straight lines
+    disc = np.hypot(x - 150.3, y - 99.6) < 60
+    assert boundary(disc) == pytest.approx(2 * math.pi * 60, rel=0.02)
+    assert boundary(disc, (0.5, 0.5)) == pytest.approx(math.pi * 60, rel=0.02)
+    half = np.hypot(x - 150.3, y + 0.5) < 60
+    assert boundary(half) == pytest.approx(math.pi * 60, rel=0.03)
+    assert boundary(np.ones((9, 9), bool)) == 0

@@ -1,0 +1,156 @@
+"""Score `segment` on annotated micrographs: ``python benchmarks/segment.py SET FOLDER``.
+
+SET is uhcs_segment, uhcs_spheroidite, metaldam or nasa_super, FOLDER holds its images, masks and labels.csv.
+Images are parted by specimen where it is known, else one by one; nasa_super has a split of its authors. The
+network is taught with the others and asked for those left out; intersection over union of a class is that of all
+pixels left out. In the same run, with the same images: a random forest on multi-scale features, which is what
+trainable segmentation plug-ins do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from skimage.feature import multiscale_basic_features
+from sklearn.ensemble import RandomForestClassifier
+
+from micdb.embed.micro.segmenter import probabilities
+from micdb.embed.micro.view import view
+from micdb.embed.train.loop import Schedule
+from micdb.embed.train.segment import Example, taught
+from micdb.masks import Mask
+
+CLASSES = {
+    "uhcs_segment": ("matrix", "network", "spheroidite", "widmanstatten"),
+    "uhcs_spheroidite": ("matrix", "particle"),
+    "metaldam": ("matrix", "austenite", "martensite/austenite", "precipitate", "defect"),
+    "nasa_super": ("matrix", "secondary", "tertiary"),
+}
+GROUP = {"uhcs_segment": "sample_key", "uhcs_spheroidite": "sample_key"}
+_PIXELS = 4000  # of each image that teach the forest
+_TREES = 60
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotated:
+    """An image with its mask, and the group that it is left out with."""
+
+    example: Example
+    group: str
+    role: str
+
+
+def load(name: str, folder: Path) -> list[Annotated]:
+    """Return the images of a set."""
+    found = []
+    with (folder / "labels.csv").open(newline="", encoding="utf-8") as sheet:
+        for number, row in enumerate(csv.DictReader(sheet)):
+            pixels = np.asarray(
+                Image.open(folder / row.get("image", row.get("file", ""))).convert("L"), float
+            )
+            labels = np.asarray(Image.open(folder / row["mask"])).astype(int)
+            labels = np.where(labels < len(CLASSES[name]), labels, -1)
+            mask = Mask(labels, CLASSES[name])
+            role = row.get("Super1", "") or ""
+            found.append(Annotated(Example(pixels, mask), row.get(GROUP.get(name, ""), str(number)), role))
+    return found
+
+
+def folds(images: Sequence[Annotated], count: int) -> Iterator[tuple[list[Annotated], list[Annotated]]]:
+    """Yield what teaches and what is asked."""
+    if any(one.role for one in images):
+        yield [one for one in images if one.role == "train"], [one for one in images if one.role == "test"]
+        return
+    groups = sorted({one.group for one in images})
+    order = np.random.default_rng(0).permutation(len(groups))
+    for part in np.array_split(order, min(count, len(groups))):
+        out = {groups[one] for one in part}
+        yield [one for one in images if one.group not in out], [one for one in images if one.group in out]
+
+
+def by_network(taught_with: Sequence[Annotated], steps: int) -> tuple[object, tuple[str, ...]]:
+    """Return a network and its classes."""
+    network, classes, _ = taught([one.example for one in taught_with], Schedule(steps, rate=2e-3))
+    return network, classes
+
+
+def by_forest(taught_with: Sequence[Annotated]) -> RandomForestClassifier:
+    """Return a forest on multi-scale features."""
+    rng = np.random.default_rng(0)
+    values, truth = [], []
+    for one in taught_with:
+        known = np.flatnonzero(one.example.mask.labels.ravel() >= 0)
+        chosen = rng.choice(known, min(_PIXELS, len(known)), replace=False)
+        values.append(features(one)[chosen])
+        truth.append(one.example.mask.labels.ravel()[chosen])
+    forest = RandomForestClassifier(
+        _TREES, min_samples_leaf=4, class_weight="balanced", random_state=0, n_jobs=1
+    )
+    return forest.fit(np.concatenate(values), np.concatenate(truth))
+
+
+def features(one: Annotated) -> npt.NDArray[np.float32]:
+    """Return multi-scale features ``(pixels, n)``."""
+    seen = view(one.example.pixels)
+    made = multiscale_basic_features(seen, sigma_min=1, sigma_max=16, num_workers=1)
+    return np.asarray(made.reshape(-1, made.shape[-1]), np.float32)
+
+
+def confusion(
+    truth: npt.NDArray[np.integer], found: npt.NDArray[np.integer], n: int
+) -> npt.NDArray[np.int64]:
+    """Return counts ``(truth, found)`` of the pixels that are known."""
+    known = truth >= 0
+    return np.bincount(truth[known] * n + found[known], minlength=n * n).reshape(n, n)
+
+
+def told(table: npt.NDArray[np.int64]) -> str:
+    """Return intersections over unions in per cent, their mean, and the accuracy."""
+    union = table.sum(0) + table.sum(1) - np.diag(table)
+    share = 100 * np.diag(table) / np.maximum(union, 1)
+    there = table.sum(1) > 0
+    each = " ".join(f"{one:5.1f}" for one in share)
+    return f"{each} | mean {share[there].mean():5.1f} | accuracy {100 * np.trace(table) / table.sum():5.1f}"
+
+
+def main() -> None:
+    """Print a row for each method."""
+    torch.set_num_threads(1)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("set", choices=CLASSES)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--folds", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=600)
+    asked = parser.parse_args()
+    names = CLASSES[asked.set]
+    n, images = len(names), load(asked.set, asked.folder)
+    ours, floor, seconds = np.zeros((n, n), int), np.zeros((n, n), int), 0.0
+    for number, (teach, ask) in enumerate(folds(images, asked.folds)):
+        start = time.process_time()
+        network, classes = by_network(teach, asked.steps)
+        seconds += time.process_time() - start
+        order = np.array([names.index(name) for name in classes])
+        forest = by_forest(teach)
+        for one in ask:
+            truth = one.example.mask.labels
+            ours += confusion(truth, order[probabilities(one.example.pixels, network).argmax(0)], n)
+            floor += confusion(truth, forest.predict(features(one)).reshape(truth.shape), n)
+        sys.stdout.write(f"fold {number}: {len(teach)} teach, {len(ask)} asked; {told(ours)}\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{asked.set}: {', '.join(names)}\n")
+    sys.stdout.write(f"segment        {told(ours)}\nrandom forest  {told(floor)}\n")
+    sys.stdout.write(f"processor time of teaching {seconds:.0f} s\n")
+
+
+if __name__ == "__main__":
+    main()

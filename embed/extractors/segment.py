@@ -1,0 +1,215 @@
+"""`segment`: the phases of a micrograph, by a network that a user taught with a few annotated images.
+
+Fills `phases` (fractions with standard deviations), `regions` (each connected part of a phase) and `masks`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy import ndimage
+
+from micdb.embed.atoms.frame import frames, prepared
+from micdb.embed.micro.fractions import fraction
+from micdb.embed.micro.objects import Objects, boundary, measure
+from micdb.embed.micro.segmenter import probabilities
+from micdb.embed.nets import weights
+from micdb.errors import UsageError
+from micdb.masks import UNKNOWN, Labels, Mask
+from micdb.populate.extractor import Card, Extraction, Extractor
+from micdb.populate.facts import MASKS, PHASES, REGIONS
+from micdb.records import Picture, Refusal
+
+if TYPE_CHECKING:
+    from torch import nn
+
+NAME = "segment"
+_SMALLEST = 32  # [pixel] side of an image
+_CORNERS = np.ones((3, 3), bool)  # pixels that touch at a corner are connected
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Labels of a frame, `UNKNOWN` where it was not scanned, and the probability of each."""
+
+    labels: Labels
+    sure: npt.NDArray[np.float32]
+
+
+class Segment(Extractor):
+    """Phases of micrographs, pixel by pixel, as a user's annotated images have them.
+
+    Parameters
+    ----------
+    weights
+        File ``segment.safetensors`` that `micdb.embed.train.segment.teach` wrote, its card beside it. Its
+        hash makes the run, wherever the file lies.
+    turned
+        Ask for the image as it is and turned three times: better, and slower by four.
+    least_region_px
+        Smaller regions get no row of their own; they count in the fractions [pixel].
+    """
+
+    card: ClassVar[Card] = Card(
+        name=NAME,
+        version="1",
+        summary="Phases pixel by pixel, learnt from a few annotated images or strokes",
+        parameters={"weights": None, "turned": True, "least_region_px": 9},
+        licence="BSD-3-Clause",
+        reference=(
+            "Ronneberger et al. 2015 (U-Net); DeCost et al., Microsc. Microanal. 25, 21 (2019): steel; "
+            "Lantuejoul, J. Microsc. 161, 387 (1991): variance of fractions"
+        ),
+        scale="that of the annotated images, give or take a third",
+    )
+    schemas: ClassVar[Mapping[str, pa.Schema]] = {"phases": PHASES, "regions": REGIONS, "masks": MASKS}
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        if self.parameters["least_region_px"] < 1:
+            raise UsageError(
+                f"segment: least_region_px is {self.parameters['least_region_px']}; expected 1 or more"
+            )
+        self._known: weights.Weights | None = None
+        self._folder = Path()
+        if self.parameters["weights"] is not None:
+            self._known, self._folder = _own_weights(self.parameters["weights"])
+            self.card = replace(  # type: ignore[misc]  # of this instance: its hash makes another run
+                self.card, weights_hash=self._known.sha256, validated=_texts(self._known)
+            )
+
+    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
+        """Yield the phases of each picture, or the reason why there are none."""
+        for picture in pictures:
+            yield self._extract(picture)
+
+    def _extract(self, picture: Picture) -> Extraction | Refusal:
+        if self._known is None:
+            raise UsageError(
+                "segment knows no phases yet: draw some (micdb annotate read MASKS), teach them (micdb train "
+                "segment --from-annotations --out FOLDER) and name --set weights=FOLDER/segment.safetensors"
+            )
+        if picture.modality == "diffraction":
+            return Refusal(picture.image, "a diffraction pattern shows no phases in real space")
+        found = frames(picture, self._measure)
+        if isinstance(found, Refusal):
+            return found
+        classes = self._known.recipe["classes"]
+        tables: dict[str, list[dict[str, Any]]] = {"phases": [], "regions": [], "masks": []}
+        for number, frame in found.items():
+            here = {"image": picture.image, "frame": number}
+            tables["phases"] += [{**here, **row} for row in _phases(frame, classes, picture)]
+            tables["regions"] += [{**here, **row} for row in self._regions(frame, classes, picture)]
+            tables["masks"].append({**here, **_mask(frame.labels, classes)})
+        made = {name: pa.Table.from_pylist(rows, schema=self.schemas[name]) for name, rows in tables.items()}
+        return Extraction(picture.image, made, _rollups(tables["phases"], classes))
+
+    def _measure(self, pixels: npt.NDArray[np.floating]) -> _Frame | str:
+        """Return the labels of one frame, or why there are none."""
+        ready = prepared(pixels, smallest=_SMALLEST)
+        if isinstance(ready, str):
+            return ready
+        image, corner = ready
+        assert self._known is not None  # noqa: S101 (asked only then)
+        image = image / float(np.abs(image).max())
+        share = probabilities(
+            image, _network(self._folder, self._known.sha256), turned=self.parameters["turned"]
+        )
+        labels, sure = np.full(pixels.shape, UNKNOWN, np.int32), np.zeros(pixels.shape, np.float32)
+        inside = tuple(slice(at, at + size) for at, size in zip(corner, image.shape, strict=True))
+        labels[inside], sure[inside] = share.argmax(axis=0), share.max(axis=0)
+        return _Frame(labels, sure)
+
+    def _regions(self, frame: _Frame, classes: Sequence[str], picture: Picture) -> Iterator[dict[str, Any]]:
+        """Yield the rows of connected regions, phase by phase."""
+        idx = 0
+        for number, phase in enumerate(classes):
+            parts, _ = ndimage.label(frame.labels == number, structure=_CORNERS)
+            sizes = np.bincount(parts.ravel())
+            parts[sizes[parts] < self.parameters["least_region_px"]] = 0
+            found = measure(parts)
+            for row in range(len(found.label)):
+                yield {"idx": idx, "phase": phase, **_region(found, row, picture)}
+                idx += 1
+
+
+def _phases(frame: _Frame, classes: Sequence[str], picture: Picture) -> Iterator[dict[str, Any]]:
+    known = frame.labels != UNKNOWN
+    pixel = None if picture.pixel_size is None else math.prod(picture.pixel_size)
+    for number, phase in enumerate(classes):
+        inside = frame.labels == number
+        found = fraction(inside, known)
+        yield {
+            "phase": phase,
+            "fraction": found.value,
+            "fraction_sd": found.sd if math.isfinite(found.sd) else None,
+            "area_nm2": None if pixel is None else float(inside.sum()) * pixel,
+            "boundary_nm": None if picture.pixel_size is None else boundary(inside, picture.pixel_size),
+            "probability": float(frame.sure[inside].mean()) if inside.any() else None,
+        }
+
+
+def _region(found: Objects, row: int, picture: Picture) -> dict[str, Any]:
+    step = picture.pixel_size
+    return {
+        "x_px": found.x[row],
+        "y_px": found.y[row],
+        "x_nm": None if step is None else found.x[row] * step[1],
+        "y_nm": None if step is None else found.y[row] * step[0],
+        "area_px": int(found.area_px[row]),
+        "area_nm2": None if step is None else float(found.area_px[row]) * math.prod(step),
+        "on_edge": bool(found.on_edge[row]),
+        "box": found.box[row].tolist(),
+    }
+
+
+def _mask(labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
+    values, lengths = Mask(labels, tuple(classes)).runs()
+    height, width = labels.shape
+    return {
+        "kind": "phases", "height_px": height, "width_px": width, "classes": list(classes),
+        "labels": values.tolist(), "lengths": lengths.tolist(),
+    }  # fmt: skip
+
+
+def _rollups(
+    rows: list[dict[str, Any]], classes: Sequence[str]
+) -> dict[str, tuple[float | None, str | None]]:
+    """Return the mean fraction of each phase over the frames."""
+    return {
+        f"fraction_{phase.replace(' ', '_')}": (
+            float(np.mean([row["fraction"] for row in rows if row["phase"] == phase])),
+            None,
+        )
+        for phase in classes
+    }
+
+
+def _texts(known: weights.Weights) -> dict[str, str]:
+    return {name: str(value) for name, value in known.measured.items()}
+
+
+def _own_weights(given: Any) -> tuple[weights.Weights, Path]:
+    """Return the card of a user's weights and their folder."""
+    path = Path(str(given)).expanduser()
+    if path.name != f"{NAME}.safetensors" or not path.is_file():
+        raise UsageError(
+            f"segment: weights is {str(given)!r}; expected a file segment.safetensors that micdb train "
+            "segment --from-annotations wrote, with its card beside it"
+        )
+    return weights.card(NAME, path.parent), path.parent
+
+
+@cache
+def _network(folder: Path, sha256: str) -> nn.Module:  # noqa: ARG001 (another file of that name is another network)
+    from micdb.embed.nets.unet import UNet
+
+    return weights.load(NAME, UNet, folder)

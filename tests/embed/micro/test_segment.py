@@ -1,0 +1,137 @@
+"""`segment` learns phases from one annotated image or a few strokes, and counts them honestly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from micdb.embed.extractors.segment import Segment
+from micdb.embed.nets import weights
+from micdb.embed.simulate.microstructures.fields import two_phase
+from micdb.embed.simulate.microstructures.sem import Detector, scan
+from micdb.embed.simulate.microstructures.view import View
+from micdb.embed.train.segment import Example, teach
+from micdb.errors import UsageError
+from micdb.masks import Mask
+from micdb.records import Picture, Refusal
+from micdb.testing.extractors import ExtractorContract
+
+CLASSES = ("matrix", "second phase")
+
+
+def scene(seed, shape=(160, 192), fraction=0.3):
+    return two_phase(View(shape, 10.0), length=200.0, seed=seed, fraction=fraction)
+
+
+def image(made, seed=0):
+    return scan(made, Detector(electrons=60.0), seed=seed).astype(np.float64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Weights taught with strokes: every tenth row of one image."""
+    made, path = scene(1), tmp_path_factory.mktemp("taught")
+    labels = np.full(made.label.shape, -1)
+    labels[::10] = made.label[::10]
+    teach([Example(image(made), Mask(labels, CLASSES))], path, steps=30, seed=1)
+    return path
+
+
+def picture(pixels, **changed):
+    return replace(
+        Picture(1, np.asarray(pixels, np.float32)[None], (10.0, 10.0), "SEM", None, "steel"), **changed
+    )
+
+
+def answer(folder, asked, **parameters):
+    (given,) = Segment(weights=str(folder / "segment.safetensors"), **parameters).extract([asked])
+    return given
+
+
+class TestContract(ExtractorContract):
+    extractor = Segment
+
+    @pytest.fixture(autouse=True)
+    def taught(self, folder, monkeypatch):
+        monkeypatch.setattr(
+            type(self), "parameters", {"weights": str(folder / "segment.safetensors"), "turned": False}
+        )
+
+    @pytest.fixture
+    def picture(self):
+        return picture(image(scene(2, (96, 96))))
+
+
+def test_an_image_it_never_saw_is_segmented(folder):
+    made = scene(7)
+    given = answer(folder, picture(image(made, 3)))
+    (mask,) = given.tables["masks"].to_pylist()
+    found = Mask.of_runs(
+        mask["labels"], mask["lengths"], (mask["height_px"], mask["width_px"]), mask["classes"]
+    )
+    assert found.classes == CLASSES
+    both = ((found.labels == 1) & (made.label == 1)).sum()
+    assert both / ((found.labels == 1) | (made.label == 1)).sum() > 0.85
+    phases = {row["phase"]: row for row in given.tables["phases"].to_pylist()}
+    truth = made.fractions()["second phase"]
+    assert phases["second phase"]["fraction"] == pytest.approx(truth, abs=0.03)
+    assert 0.01 < phases["second phase"]["fraction_sd"] < 0.1
+    assert sum(row["fraction"] for row in phases.values()) == pytest.approx(1.0)
+    assert phases["matrix"]["boundary_nm"] == pytest.approx(phases["second phase"]["boundary_nm"])
+    assert given.rollups["fraction_second_phase"][0] == phases["second phase"]["fraction"]
+    regions = given.tables["regions"].to_pandas()
+    assert regions[regions.phase == "second phase"].area_px.sum() == pytest.approx(found.count(1), rel=0.01)
+    assert regions.idx.tolist() == list(range(len(regions)))
+
+
+def test_what_was_not_scanned_is_of_no_phase(folder):
+    pixels = image(scene(7))
+    pixels[120:] = np.nan
+    (mask,) = answer(folder, picture(pixels)).tables["masks"].to_pylist()
+    found = Mask.of_runs(mask["labels"], mask["lengths"], pixels.shape, mask["classes"])
+    assert (found.labels[120:] == -1).all()
+    assert (found.labels[:120] >= 0).all()
+
+
+def test_without_a_scale_there_are_pixels_only(folder):
+    given = answer(folder, picture(image(scene(7)), pixel_size=None), turned=False)
+    phases = given.tables["phases"].to_pandas()
+    assert phases.area_nm2.isna().all()
+    assert phases.fraction.notna().all()
+    assert given.tables["regions"].to_pandas().x_nm.isna().all()
+
+
+def test_what_it_cannot_do_is_said(folder, tmp_path):
+    with pytest.raises(UsageError, match="segment knows no phases yet: draw some"):
+        next(Segment().extract([picture(image(scene(7)))]))
+    with pytest.raises(UsageError, match="expected a file segment.safetensors that micdb train"):
+        Segment(weights=str(tmp_path / "segment.safetensors"))
+    with pytest.raises(UsageError, match="least_region_px is 0; expected 1 or more"):
+        Segment(least_region_px=0)
+    given = answer(folder, picture(image(scene(7)), modality="diffraction"))
+    assert isinstance(given, Refusal)
+    assert "diffraction pattern" in given.reason
+
+
+def test_what_teaches_nothing_is_refused(tmp_path):
+    pixels = image(scene(1))
+    one = Example(pixels, Mask(np.zeros(pixels.shape, int), CLASSES))
+    with pytest.raises(UsageError, match="1 annotated images show only matrix; two classes at least"):
+        teach([one], tmp_path)
+    with pytest.raises(UsageError, match="0 annotated images show none"):
+        teach([], tmp_path)
+    with pytest.raises(UsageError, match="holds the weights that micdb ships"):
+        teach([one], weights.FOLDER)
+
+
+def test_teaching_again_gives_the_same_weights(folder, tmp_path):
+    made = scene(1)
+    example = Example(image(made), Mask(made.label.astype(int), CLASSES))
+    first, second = (teach([example], tmp_path / name, steps=2, seed=5) for name in "ab")
+    assert first.sha256 == second.sha256
+    assert first.recipe["pixels"] == {
+        "matrix": int((made.label == 0).sum()),
+        "second phase": int(made.label.sum()),
+    }
