@@ -137,11 +137,11 @@ def _design(
     column = np.broadcast_to(np.arange(len(xy))[:, None, None], inside.shape)[inside]
     seen, row = np.unique(flat, return_inverse=True)
     columns = sparse.csr_array((value[inside], (row, column)), shape=(len(seen), len(xy)))
-    behind = np.ones((len(seen), 1)) if knots is None else _splines(seen, shape, knots)
+    behind = np.ones((len(seen), 1)) if knots is None else splines(seen, shape, knots)
     return sparse.csr_array(sparse.hstack([columns, behind])), seen
 
 
-def _splines(seen: npt.NDArray[np.int64], shape: tuple[int, ...], knots: float) -> sparse.csr_array:
+def splines(seen: npt.NDArray[np.int64], shape: tuple[int, ...], knots: float) -> sparse.csr_array:
     """Return uniform cubic B-splines ``(pixels, splines)`` at the pixels of an image of that shape."""
     found = None
     for place, size in zip(np.divmod(seen, shape[1]), shape, strict=True):

@@ -16,7 +16,7 @@ from micdb.embed.defects.cell import LARGER
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_LIKE = 1.25  # of the least spread: a smaller cell is preferred to one that is better by less
+_LIKE = 1.5  # of the least spread: a smaller cell is preferred to one that is better by less
 _LEAST_SPREAD = 0.03  # relative, of like columns: static displacements, the probe
 _LOCAL = 24  # sites of a class whose median says what is typical at a place
 _FEW = 6  # sites of a class

@@ -31,7 +31,6 @@ _FAINT, _CLEAR = 2.3, 4.0  # [standard deviations of like columns]
 _LEAST, _CLEARLY = 0.12, 0.2  # change of brightness
 _GONE = 0.65  # brightness of a site that lacks its column
 _DISPLACED = 0.2  # [spacing]
-_VISIBLE = 0.15  # brightness over that of the strongest class, of columns on no site
 _OUTSHINES = 3.0  # times the typical brightness of a class that is not judged
 _VOID = 12  # empty sites that touch: holes of more are pores
 _RIM = 0.3  # [spacing] columns so near the edge of the view are cut
@@ -82,7 +81,7 @@ def departures(seen: Sites, shape: tuple[int, ...]) -> Departures:
     change = (seen.ratio - 1) / seen.spread
     missing = empty & seen.judged & ~((seen.ratio >= _GONE) | (change > -_FAINT))  # also where not measured
     void = _voids(seen, missing, shape)
-    rim = ~empty & _beside(seen.xy, void, seen.spacing)
+    rim = ~empty & seen.shown & _beside(seen.xy, void, seen.spacing)
     border = _border(seen)
     faint, clear = _foreign(seen, inner)
     stray = ~empty & inner & _stray(seen)
@@ -117,7 +116,7 @@ def _stray(seen: Sites) -> Bools:
         mine = seen.kind == one
         typical[mine] = np.nanmedian(seen.strength[mine])
     off = (seen.grain < 0) | (~seen.judged & (seen.strength > _OUTSHINES * typical))
-    return np.asarray(off & (seen.strength >= _VISIBLE))
+    return np.asarray(off & seen.shown)
 
 
 def _displaced(seen: Sites) -> float:

@@ -42,8 +42,9 @@ def grain_lattices(
     grain[strong] = label
     bases = _bases(image, xy, grain, near, alike=fold != _POLAR)
     if len(bases) < 2:  # one lattice, which noise may hide from the bonds
+        alone = int(label.max()) == 0  # its basis is that of the whole image already
         grain[strong] = 0
-        bases = _bases(image, xy, grain, near, alike=True)
+        bases = bases if alone else _bases(image, xy, grain, near, alike=True)
     size = (image.shape[1] - 1.0, image.shape[0] - 1.0)
     found: list[LocalLattice] = []
     taken = np.zeros(len(xy), dtype=bool)

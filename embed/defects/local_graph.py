@@ -71,16 +71,22 @@ def local_graphs(image: Floats, seen: Sites, found: Departures) -> list[LocalGra
         return []
     node = _nodes(seen, found, image.shape)
     smooth = ndimage.gaussian_filter(image, _SMOOTH * seen.spacing, mode="mirror")
-    tree = cKDTree(seen.xy)
-    return [_one(one, seen, found, node=node, smooth=smooth, tree=tree) for one in found.candidates]
+    shown = np.flatnonzero(seen.shown)
+    tree = cKDTree(seen.xy[shown])
+    return [
+        _one(one, seen, found, node=node, smooth=smooth, shown=shown, tree=tree) for one in found.candidates
+    ]
 
 
 def _nodes(seen: Sites, found: Departures, shape: tuple[int, ...]) -> Singles:
     """Return what is known of every site ``(n, NODE)``; its second number tells departures, 0 here."""
-    n, columns, spacing = len(seen.xy), seen.columns, seen.spacing
-    i, j, _ = graph.neighbours(seen.xy[:columns], BONDED * spacing)
-    bonds = np.zeros(n)
-    bonds[:columns] = graph.coordination(columns, i, j)
+    n, spacing = len(seen.xy), seen.spacing
+    column = np.arange(n) < seen.columns
+    bonded = np.flatnonzero(column & seen.shown)
+    i, j, _ = graph.neighbours(seen.xy[bonded], BONDED * spacing)
+    bonds, rings = np.zeros(n), np.zeros((n, len(_RINGS) + 1))
+    bonds[bonded] = graph.coordination(len(bonded), i, j)
+    rings[bonded] = _rings(seen.xy[bonded], i, j)
     lattice = np.flatnonzero(seen.kind >= 0)
     a, b, _ = graph.neighbours(seen.xy[lattice], 1.2 * spacing)
     degree = np.zeros(n)
@@ -89,12 +95,11 @@ def _nodes(seen: Sites, found: Departures, shape: tuple[int, ...]) -> Singles:
     change = np.where(known, seen.ratio, 1.0) - 1
     sure = np.where(np.isfinite(seen.spread), change / np.where(np.isfinite(seen.spread), seen.spread, 1), 0)
     room = np.minimum(seen.xy, np.array([shape[1] - 1, shape[0] - 1]) - seen.xy).min(axis=1)
-    column = np.arange(n) < columns
     strength = np.log(np.clip(np.nan_to_num(seen.strength), 0.03, 8.0))
     numbers = [
         column, np.zeros(n), np.clip(change, -1.5, 1.5), known, strength, np.clip(sure, -8, 8) / 4,
         np.clip(np.hypot(*np.nan_to_num(seen.shift).T) / spacing, 0, 1), seen.grain < 0, seen.judged,
-        bonds / 4, *_rings(seen.xy[:columns], i, j, n).T, found.border, found.rim, found.void,
+        bonds / 4, *rings.T, found.border, found.rim, found.void,
         seen.probability, np.clip(room / spacing, 0, 3) / 3,
         np.log(np.clip(np.where(np.isfinite(seen.spread), seen.spread, 0.3), 0.02, 1.0)), degree / 4,
         np.clip(change, 0.0, 8.0) / 4,
@@ -102,11 +107,11 @@ def _nodes(seen: Sites, found: Departures, shape: tuple[int, ...]) -> Singles:
     return np.column_stack(numbers).astype(np.float32)
 
 
-def _rings(xy: Floats, i: npt.NDArray[np.integer], j: npt.NDArray[np.integer], n: int) -> Floats:
+def _rings(xy: Floats, i: npt.NDArray[np.integer], j: npt.NDArray[np.integer]) -> Floats:
     """Return how many rings of each size each atom is in ``(n, 5)``, over three."""
     found = graph.ring_faces(xy, i, j)
     size = np.repeat(found.size, found.size)
-    counts = np.zeros((n, len(_RINGS) + 1))
+    counts = np.zeros((len(xy), len(_RINGS) + 1))
     for number, one in enumerate(_RINGS):
         np.add.at(counts[:, number], found.member[size == one], 1 / 3)
     np.add.at(counts[:, -1], found.member[size > _RINGS[-1]], 1 / 3)
@@ -114,15 +119,16 @@ def _rings(xy: Floats, i: npt.NDArray[np.integer], j: npt.NDArray[np.integer], n
 
 
 def _one(
-    candidate: Candidate, seen: Sites, found: Departures, *, node: Singles, smooth: Floats, tree: cKDTree
-) -> LocalGraph:
+    candidate: Candidate, seen: Sites, found: Departures, *, node: Singles, smooth: Floats, shown: Ints,
+    tree: cKDTree,
+) -> LocalGraph:  # fmt: skip
     middle = seen.xy[candidate.nodes].mean(axis=0)
     order = np.argsort(np.square(seen.xy[candidate.nodes] - middle).sum(axis=1), kind="stable")
     seeds = candidate.nodes[order][:_SEEDS]
     if len(candidate.nodes) > _SEEDS:  # a long one has its middle where it may not be
         middle = seen.xy[seeds[0]]
     near = {k for part in tree.query_ball_point(seen.xy[seeds], _AROUND * seen.spacing) for k in part}
-    index = np.array(sorted(near), dtype=np.int64)
+    index = shown[sorted(near)]
     order = np.argsort(np.square(seen.xy[index] - middle).sum(axis=1), kind="stable")
     index = index[order[:_NODES]]
     described = node[index].copy()

@@ -6,6 +6,7 @@ together, so that a missed column is not a vacancy.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,10 +27,13 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 _BRIGHT = 0.8  # quantile of the heights that stands for the strongest columns
-_DIM = 0.085  # of it: dimmer columns, as oxygen beside strontium, come and go with the noise
+_DIM = 0.085  # of it: dimmer columns come and go with the noise
+_FAINT = 0.3  # of it: noise moves dimmer columns off their sites, and makes some
+_VISIBLE = 0.15  # brightness over that of the strongest class, of columns on no site that take part
+_NARROW = 1.15  # of the width of columns fitted each with an offset of its own, which takes what they spread
 _TAIL = 0.1  # share of the column profile that is twice as wide; what lens tails leave in most images
 _FINE = 1.5  # [pixel] a column that is wider loses nothing when pixels are averaged
-_KNOTS = 2.5  # [spacing] of the background, which must not follow single columns
+KNOTS = 2.5  # [spacing] of the background, which must not follow single columns
 _ALONE = 0.55  # [spacing] an empty site closer to a column is not measured beside it
 _FULL = 0.6  # of a class whose sites carry a column; with less the class is not judged
 _WEAK = 0.1  # brightness of a class over that of the brightest; less is not judged
@@ -83,22 +87,50 @@ class Sites:
     cell_area: float
     probability: Floats
 
+    @property
+    def shown(self) -> Bools:
+        """Which take part ``(n,)``: all on a lattice, and what is bright enough to be seen at any dose."""
+        return np.asarray((self.kind >= 0) | (self.strength >= _VISIBLE))
+
 
 def sites(image: Floats, found: Columns) -> Sites | str:
     """Return the sites of an image ``(y, x)`` whose columns are known, or why it has no lattice."""
     xy = np.column_stack((found.fit.x, found.fit.y))
     height = np.maximum(found.fit.height, 1e-12)
-    strong = np.flatnonzero(height >= _DIM * np.quantile(height, _BRIGHT))
-    if len(strong) < 12:
-        return f"{len(strong)} columns; at least 12 are needed to see a lattice"
-    near = float(np.median(graph.nearest_distances(xy[strong])))
-    lattices = grain_lattices(image, xy, height, strong, near)
-    if not lattices:
-        return f"the {len(xy)} columns stand on no lattice"
-    return _measured(image, found, xy, lattices)
+    height = height / np.quantile(height, _BRIGHT)
+    strong = np.flatnonzero(height >= _DIM)
+    while True:
+        if len(strong) < 12:
+            return f"{len(strong)} columns; at least 12 are needed to see a lattice"
+        near = float(np.median(graph.nearest_distances(xy[strong])))
+        lattices = grain_lattices(image, xy, height, strong, near)
+        if not lattices:
+            return f"the {len(xy)} columns stand on no lattice"
+        seen = _measured(image, found, height, lattices)
+        kept = strong[height[strong] >= _least(seen, height)]
+        if len(kept) == len(strong):
+            return seen
+        strong = kept
 
 
-def _measured(image: Floats, found: Columns, xy: Floats, lattices: list[LocalLattice]) -> Sites:
+def _least(seen: Sites, height: Floats) -> float:
+    """Return the height between those of sites bright enough to be judged and of sites too dim for it.
+
+    Of oxygen beside strontium noise shows as many columns as the dose allows: with them in it the lattice of
+    one crystal would be another one at each dose.
+    """
+    dim: list[float] = [0.0]
+    bright: list[float] = []
+    for one in np.unique(seen.kind[seen.kind >= 0]):
+        mine = np.flatnonzero(seen.kind[: seen.columns] == one)
+        if len(mine):
+            typical = float(np.median(height[mine]))
+            (bright if np.median(seen.strength[mine]) >= _WEAK else dim).append(typical)
+    return math.sqrt(max(dim) * min(bright))
+
+
+def _measured(image: Floats, found: Columns, height: Floats, lattices: list[LocalLattice]) -> Sites:
+    xy = np.column_stack((found.fit.x, found.fit.y))
     n, spacing = len(xy), lattices[0].spacing
     grain, shift = np.full(n, NO_GRAIN), np.full((n, 2), np.nan)
     for number, lattice in enumerate(lattices):
@@ -107,15 +139,18 @@ def _measured(image: Floats, found: Columns, xy: Floats, lattices: list[LocalLat
         grain[column[on]] = number
         shift[column[on]] = xy[column[on]] - lattice.place[on]
     empty = [_empty(lattice, xy, grain, number, image.shape) for number, lattice in enumerate(lattices)]
-    places = np.concatenate(
-        [xy, *(lattice.place[mine] for lattice, mine in zip(lattices, empty, strict=True))]
-    )
-    value = _intensities(image, places, n, sigma=float(np.median(found.fit.sigma)), spacing=spacing)
+    free = np.concatenate([lattice.place[mine] for lattice, mine in zip(lattices, empty, strict=True)])
+    doubtful = (grain == NO_GRAIN) & (height < _FAINT)
+    if len(free):  # it may be what is left of that site's own, or noise in its stead
+        doubtful &= (height < _VISIBLE) | (cKDTree(free).query(xy)[0] < _ALONE * spacing)
+    sigma = _NARROW * float(np.median(found.fit.sigma))
+    value = _intensities(image, xy, free, ~doubtful, sigma=sigma, spacing=spacing)
+    places = np.concatenate((xy, free))
     kind, ratio, spread, judged = _compared(lattices, empty, places, value, n)
     typical = _strongest(kind[:n], value[:n])
     off = kind < 0
     ratio[off] = value[off] / typical
-    more = len(places) - n
+    more = len(free)
     grain = np.concatenate((grain, *(np.full(len(mine), k) for k, mine in enumerate(empty))))
     shift = np.concatenate((shift, np.zeros((more, 2))))
     probability = np.concatenate((found.probability, np.zeros(more)))
@@ -161,14 +196,19 @@ def _empty(lattice: LocalLattice, xy: Floats, grain: Ints, number: int, shape: t
     return np.asarray(free[seen & (nearest == number)], dtype=np.int64)
 
 
-def _intensities(image: Floats, places: Floats, columns: int, *, sigma: float, spacing: float) -> Floats:
-    """Return the intensity of each place ``(n,)``; NaN for empty ones that a column stands beside."""
-    away = cKDTree(places[:columns]).query(places)[0]
-    asked = (np.arange(len(places)) < columns) | (away >= _ALONE * spacing)
+def _intensities(
+    image: Floats, columns: Floats, empty: Floats, sure: Bools, *, sigma: float, spacing: float
+) -> Floats:
+    """Return the intensity of the sure ones of columns and of empty sites ``(n,)``.
+
+    NaN for doubtful columns, and for empty sites that a sure one stands beside.
+    """
+    alone = cKDTree(columns[sure]).query(empty)[0] >= _ALONE * spacing if len(empty) else np.empty(0, bool)
+    asked, places = np.concatenate((sure, alone)), np.concatenate((columns, empty))
     factor = max(int(sigma / _FINE), 1)
     coarse, at = averaged(image, factor), (places[asked] + 0.5) / factor - 0.5
     value = np.full(len(places), np.nan)
-    value[asked] = intensities(coarse, at, sigma / factor, tail=_TAIL, knots=_KNOTS * spacing / factor)
+    value[asked] = intensities(coarse, at, sigma / factor, tail=_TAIL, knots=KNOTS * spacing / factor)
     return value
 
 
@@ -190,12 +230,19 @@ def _strongest(kind: Ints, value: Floats) -> float:
 
 
 def species_of(seen: Sites, possible: tuple[Candidate, ...]) -> list[str] | None:
-    """Return the most probable species of each column, by its brightness; None without candidates."""
+    """Return the most probable species of each column, by its brightness; None without candidates.
+
+    A column that was not measured, which noise may have made, has that of most others.
+    """
     if not possible:
         return None
-    strength = np.nan_to_num(seen.strength[: seen.columns])
-    spread = seen.spread[: seen.columns]
+    measured = np.isfinite(seen.strength[: seen.columns])
+    strength = seen.strength[: seen.columns][measured]
+    spread = seen.spread[: seen.columns][measured]
     known = np.isfinite(spread)
     typical = float(np.median(spread[known])) if known.any() else 0.1
     sd = np.where(known, spread, typical) * np.median(np.abs(strength))
-    return [possible[one].name for one in assign(strength, sd, possible)[0].tolist()]
+    found = assign(strength, sd, possible)[0]
+    index = np.full(seen.columns, np.bincount(found).argmax())
+    index[measured] = found
+    return [possible[one].name for one in index.tolist()]

@@ -53,8 +53,8 @@ class StemDefects(Extractor):
     least_probability
         Of a column.
     least_score
-        Probability that a kind of defect needs. Defects were about one in a square nanometre where it was
-        calibrated; where they are rarer, scores under 0.8 are right less often than they say.
+        Probability that a kind of defect needs. Defects were about two in a square nanometre where it was
+        calibrated; where they are far rarer, scores under 0.8 are right less often than they say.
     """
 
     card: ClassVar[Card] = Card(

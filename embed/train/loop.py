@@ -17,6 +17,7 @@ from multiprocessing import get_context
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 Batch = tuple[npt.NDArray[np.float32], ...]
@@ -129,9 +130,17 @@ def _simulated(make: Make, seed: int, count: int, workers: int) -> Iterator[Batc
         yield from map(make, waiting)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        ahead = deque(pool.submit(make, waiting.popleft()) for _ in range(min(4 * workers, len(waiting))))
+        ahead = deque(
+            pool.submit(_alone, make, waiting.popleft()) for _ in range(min(4 * workers, len(waiting)))
+        )
         while ahead:
             batch = ahead.popleft().result()
             if waiting:
-                ahead.append(pool.submit(make, waiting.popleft()))
+                ahead.append(pool.submit(_alone, make, waiting.popleft()))
             yield batch
+
+
+def _alone(make: Make, seed: int) -> Batch:
+    """Simulate with one thread: processes share the processors already, and more take three times as long."""
+    with threadpool_limits(1):
+        return make(seed)

@@ -91,7 +91,7 @@ RECIPES: dict[str, Recipe] = {
         {"hidden": 48, "layers": 3},
         defects.batch,
         defects.loss,
-        Schedule(5400, epochs=30, decay=3e-4),
+        Schedule(1950, epochs=15, decay=3e-4),
         defects.measure,
     ),
     "stm-defects": Recipe(

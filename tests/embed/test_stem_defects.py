@@ -46,6 +46,7 @@ class TestContract(ExtractorContract):
         ("graphene", "C Si", {"vacancy": 1, "Si1C3": 1, "stone_wales": 1}),
         ("graphene", "C Si", {"divacancy": 1, "Si1C4": 1}),
         ("MoS2", "Mo S2 S", {"metal_vacancy": 1, "chalcogen_divacancy": 1}),
+        ("SrTiO3", "", {"B_substitution": 1, "A_vacancy": 1}),
     ],
 )
 def test_planted_defects_are_named_where_they_are(material, species, plan):

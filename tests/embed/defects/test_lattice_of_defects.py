@@ -7,10 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from micdb.embed.atoms.find import find
 from micdb.embed.defects.brightness import classes, ratios
 from micdb.embed.defects.cell import folded
 from micdb.embed.defects.local_lattice import local_lattice
 from micdb.embed.defects.orientation import NO_GRAIN, grains
+from micdb.embed.defects.sites import sites
+from micdb.embed.nets import weights
+from micdb.embed.simulate.defect_scenes import Imaging, planted_scene
 from micdb.embed.simulate.dichalcogenides import dichalcogenide
 from micdb.embed.simulate.graphene import graphene
 
@@ -100,3 +104,31 @@ def test_columns_that_are_alike_are_one_class():
     cell = np.stack(np.meshgrid(np.arange(12), np.arange(12), indexing="ij"), -1).reshape(-1, 2)
     value = np.random.default_rng(0).normal(1, 0.1, len(cell))
     assert set(classes(cell, np.zeros(len(cell), np.int64), value)) == {0}
+
+
+def seen(material, counts, seed=0, rotation=0.0):
+    how = Imaging(counts=counts, side=192, pixel_size=0.015)
+    scene = planted_scene(material, {}, seed=seed, imaging=how, rotation=rotation)
+    image = np.asarray(scene.simulated.image, float)
+    return sites(image, find(image, how.pixel_size, weights.unet("stem-atoms"), 0.5))
+
+
+def test_the_lattice_of_a_crystal_is_the_same_at_every_dose():
+    some, more = (seen("SrTiO3", counts, seed=101, rotation=13.0) for counts in (10.0, 50.0))
+    assert more.columns > 1.2 * some.columns  # noise shows as much oxygen as the dose allows
+    for one in (some, more):
+        assert one.spacing * 0.015 == pytest.approx(0.276, rel=0.03)  # [nm] from strontium to titanium
+        strength = [np.nanmedian(one.strength[one.kind == k]) for k in range(one.kind.max() + 1)]
+        assert sorted(strength) == pytest.approx([0.46, 1.0], abs=0.1)
+
+
+def test_sulphur_beside_tungsten_is_measured_as_well_as_counting_allows():
+    ratios = []
+    for seed in range(3):
+        one = seen("WS2", 20.0, seed, rotation=13.0 * seed)
+        strength = [np.nanmedian(one.strength[one.kind == k]) for k in range(one.kind.max() + 1)]
+        room = np.minimum(one.xy, 191 - one.xy).min(axis=1)
+        ratios.append(one.ratio[(one.kind == int(np.argmin(strength))) & (room > one.spacing)])
+    found = np.concatenate(ratios)
+    assert np.isfinite(found).mean() > 0.97  # noise beside a site does not hide it
+    assert np.nanstd(found) < 1.15 * 0.2  # the bound of Cramer and Rao: benchmarks/defect_limits.py

@@ -11,6 +11,7 @@ from micdb.embed.defects.local_graph import batched
 from micdb.embed.defects.network import DefectNet
 from micdb.embed.extractors.stem_defects import network
 from micdb.embed.simulate.defect_scenes import Imaging, planted_scene
+from micdb.embed.train import defects
 from micdb.embed.train.defect_scores import Scores, calibration_error, score_scenes
 from micdb.embed.train.defects import look, loss, medium_scene, random_scene
 
@@ -26,6 +27,16 @@ def test_candidates_have_the_names_of_what_was_planted():
     assert names.count("vacancy") == 2
     assert names.count("stone-wales") == 1
     assert all(CLASSES[k] == "regular" for k, one in zip(seen.labels, seen.planted, strict=True) if one < 0)
+
+
+def test_a_batch_holds_all_candidates_of_its_scenes(monkeypatch):
+    one = look(scene(vacancy=2, stone_wales=1))
+    monkeypatch.setattr(defects, "random_scene", lambda rng: None)
+    monkeypatch.setattr(defects, "look", lambda _: one)
+    labels = defects.batch(1)[-1]
+    each = int((one.labels > 0).sum())
+    assert len(labels) == -(-defects.BATCH // each) * len(one.labels)
+    assert (labels == 0).sum() * each == (labels > 0).sum() * (one.labels == 0).sum()
 
 
 def test_the_loss_falls_when_the_network_learns():

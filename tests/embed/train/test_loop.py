@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from micdb.embed.train.atoms import batch, scene
-from micdb.embed.train.loop import Schedule, train
+from micdb.embed.train.loop import Schedule, _alone, train
 
 
 def line(seed):
@@ -37,6 +38,14 @@ def test_it_learns_and_repeats_itself_for_any_number_of_workers():
     assert seen[1][1] < seen[0][1]
     again, _ = train(build, line, squared, Schedule(200, rate=0.1), workers=2)
     assert torch.equal(first.weight, again.weight)
+
+
+def threads(seed):
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+
+def test_workers_compute_with_one_thread():
+    assert _alone(threads, 0) == {1}
 
 
 def test_the_rate_rises_and_falls():
