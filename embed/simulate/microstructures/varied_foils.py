@@ -85,6 +85,15 @@ def random_defects(view: View, *, seed: int, ranges: FoilRanges = _RANGES) -> De
     ranges
         Of the settings.
     """
+    foil, content, camera = random_settings(view, seed=seed, ranges=ranges)
+    return defect_image(view, seed=seed, foil=foil, content=content, camera=camera)
+
+
+def random_settings(view: View, *, seed: int, ranges: FoilRanges = _RANGES) -> tuple[Foil, Content, Camera]:
+    """Return what `random_defects` hands to `defect_image`; parameters as there.
+
+    With no content the same settings give the same foil without its defects: what they change.
+    """
     rng = np.random.default_rng((seed, 4))
     foil = Foil(
         thickness=rng.uniform(*ranges.thickness), wedge=rng.uniform(0, ranges.wedge),
@@ -105,7 +114,7 @@ def random_defects(view: View, *, seed: int, ranges: FoilRanges = _RANGES) -> De
         dark_field=bool(rng.random() < ranges.dark_field), mottle=rng.uniform(0, ranges.mottle),
         mottle_length=view.pixel_size * rng.uniform(4, 20),
     )  # fmt: skip
-    return defect_image(view, seed=seed, foil=foil, content=content, camera=camera)
+    return foil, content, camera
 
 
 def _population(view: View, ranges: FoilRanges, rng: np.random.Generator, strength: Range) -> Population:
