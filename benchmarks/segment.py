@@ -2,8 +2,8 @@
 
 SET is uhcs_segment, uhcs_spheroidite, metaldam or nasa_super, FOLDER holds its images, masks and labels.csv.
 Images are parted by specimen where it is known, else one by one; nasa_super has a split of its authors. The
-network is taught with the others and asked for those left out; intersection over union of a class is that of all
-pixels left out. In the same run, with the same images: a random forest on multi-scale features, which is what
+network is taught with the others and asked for those left out; intersection over union is that of all pixels
+left out. In the same run, with the same images: a random forest on multi-scale features, which is what
 trainable segmentation plug-ins do.
 """
 
@@ -102,7 +102,7 @@ def by_forest(taught_with: Sequence[Annotated]) -> RandomForestClassifier:
 def features(one: Annotated) -> npt.NDArray[np.float32]:
     """Return multi-scale features ``(pixels, n)``."""
     seen = view(one.example.pixels)
-    made = multiscale_basic_features(seen, sigma_min=1, sigma_max=16, num_workers=1)
+    made = multiscale_basic_features(seen, sigma_min=1, sigma_max=16)
     return np.asarray(made.reshape(-1, made.shape[-1]), np.float32)
 
 

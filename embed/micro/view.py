@@ -10,13 +10,15 @@ _CLIPPED = 4.0  # [half range]
 
 
 def view(image: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Return an image ``(y, x)`` with its grey values from about -1 to 1, the middle of them at 0.
+    """Return an image ``(y, x)`` with its grey values from about -1 to 1.
+
+    The middle is that between dark and bright; a median would jump from phase to phase with their shares.
 
     Parameters
     ----------
     image
         Finite, not constant.
     """
-    low, middle, high = np.percentile(image, (_TAILS[0], 50.0, _TAILS[1]))
+    low, high = np.percentile(image, _TAILS)
     half = max(float(high - low) / 2, float(image.std()), 1e-30)
-    return np.asarray(np.clip((image - middle) / half, -_CLIPPED, _CLIPPED), dtype=np.float32)
+    return np.asarray(np.clip((image - (low + high) / 2) / half, -_CLIPPED, _CLIPPED), dtype=np.float32)

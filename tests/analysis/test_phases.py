@@ -1,0 +1,77 @@
+"""From strokes that an expert drew to fractions that are asked for: the whole way."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from micdb import cli, opening
+from micdb.embed.simulate.microstructures.fields import two_phase
+from micdb.embed.simulate.microstructures.sem import Detector, scan
+from micdb.embed.simulate.microstructures.view import View
+from micdb.masks import Mask
+
+FRACTIONS = (0.2, 0.35, 0.5)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["micdb", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        said = capsys.readouterr()
+        assert stop.value.code == 0, said.err
+        return said.out
+
+    return call
+
+
+def test_from_strokes_to_fractions(tmp_path, monkeypatch, run):
+    (tmp_path / "images").mkdir()
+    scenes = [
+        two_phase(View((128, 160), 10.0), length=200.0, seed=one, fraction=share)
+        for one, share in enumerate(FRACTIONS)
+    ]
+    for number, made in enumerate(scenes):
+        pixels = scan(made, Detector(electrons=60.0), seed=number)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"steel{number}.png")
+    with opening.init(tmp_path / "lab.micdb") as db:
+        db.ingest(tmp_path / "images")
+        strokes = np.full(scenes[0].label.shape, -1)
+        strokes[::12] = scenes[0].label[::12]
+        uid = db.images[db.images.name == "steel0"].to_pandas()["uid"][0]
+        db.annotations.draw(uid, strokes, classes=("ferrite", "pearlite"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MICDB_DB", str(tmp_path / "lab.micdb"))
+    assert "segment.safetensors" in run(
+        "train", "segment", "--from-annotations", "--out", "own", "--steps", 25
+    )
+    (told,) = json.loads(run("populate", "segment", "--set", "weights=own/segment.safetensors", "--json"))
+    assert told["progress"]["done"] == 3, told
+    with opening.open(tmp_path / "lab.micdb") as db:
+        im = db.images
+        pearlite = im.phases[im.phases.phase == "pearlite"]
+        found = im.assign(share=pearlite.mean("fraction")).sort_values("name").to_pandas()["share"]
+        truth = [made.fractions()["second phase"] for made in scenes]
+        assert found.tolist() == pytest.approx(truth, abs=0.12)
+        assert im[pearlite.mean("fraction") > 0.48].count() == 1
+        (row,) = db.masks[db.masks.image == uid].to_arrow(nested=True).to_pylist()
+        mask = Mask.of_runs(
+            row["labels"], row["lengths"], (row["height_px"], row["width_px"]), row["classes"]
+        )
+        assert (mask.labels == scenes[0].label).mean() > 0.9
+
+
+def test_without_drawings_there_is_nothing_to_learn(tmp_path, monkeypatch, capsys):
+    opening.init(tmp_path / "lab.micdb").close()
+    monkeypatch.setenv("MICDB_DB", str(tmp_path / "lab.micdb"))
+    monkeypatch.setattr(
+        "sys.argv", ["micdb", "train", "segment", "--from-annotations", "--out", str(tmp_path)]
+    )
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "nobody has drawn phases: bring masks in with micdb annotate read" in capsys.readouterr().err
