@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,15 +12,13 @@ from PIL import Image
 from scipy import ndimage
 
 from micdb.embed.atoms.heat_map import SPOT, standardise
-from micdb.embed.nets.threads import one_thread
+from micdb.embed.nets.tiles import tiled
 
 if TYPE_CHECKING:
     from torch import nn
 
 Floats = npt.NDArray[np.float64]
 
-TILE = 1024  # [pixel] side of what the network sees at once
-_OVERLAP = 48  # [pixel] beyond the reach of the network's convolutions
 _SMOOTH = 0.7  # [pixel] two maxima on the flat top of one spot are one column
 _CLOSEST = 4.0  # [pixel] 0.08 nm: no two columns are closer
 
@@ -63,49 +60,6 @@ def heat_map(image: npt.NDArray[np.floating], network: nn.Module) -> npt.NDArray
     """Return the probability of a column at each pixel ``(y, x)`` of an image at the network's sampling."""
     logits = tiled(standardise(image)[None], network)[0]
     return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)
-
-
-def tiled(value: npt.NDArray[np.float32], network: nn.Module) -> npt.NDArray[np.float32]:
-    """Return the maps ``(maps, y, x)``, not squashed, of an image ``(channels, y, x)`` of any size."""
-    result: npt.NDArray[np.float32] | None = None
-    for inner, outer in _tiles(value.shape[1:]):
-        part = _ask(value[:, outer[0], outer[1]], network)
-        if result is None:
-            result = np.empty((len(part), *value.shape[1:]), dtype=np.float32)
-        rows, columns = (
-            slice(one.start - whole.start, one.stop - whole.start)
-            for one, whole in zip(inner, outer, strict=True)
-        )
-        result[:, inner[0], inner[1]] = part[:, rows, columns]
-    return np.empty((0, *value.shape[1:]), dtype=np.float32) if result is None else result
-
-
-Box = tuple[slice, slice]
-
-
-def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[Box, Box]]:
-    """Yield tiles that cover an image once, and each with its surroundings."""
-    cuts = [[slice(start, min(start + TILE, size)) for start in range(0, size, TILE)] for size in shape]
-    for rows in cuts[0]:
-        for columns in cuts[1]:
-            yield (rows, columns), (_wider(rows, shape[0]), _wider(columns, shape[1]))
-
-
-def _wider(part: slice, size: int) -> slice:
-    return slice(max(part.start - _OVERLAP, 0), min(part.stop + _OVERLAP, size))
-
-
-def _ask(image: npt.NDArray[np.float32], network: nn.Module) -> npt.NDArray[np.float32]:
-    import torch
-
-    height, width = image.shape[1:]
-    multiple = int(network.multiple)  # type: ignore[arg-type]
-    padding = [(0, 0), *((0, -size % multiple) for size in (height, width))]
-    padded = np.pad(image, padding, mode="symmetric")
-    tensor = torch.from_numpy(padded)[None].contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode(), one_thread():
-        answer = network(tensor)[0].numpy()
-    return np.asarray(answer[:, :height, :width], dtype=np.float32)
 
 
 def peaks(map_: npt.NDArray[np.float32], threshold: float) -> tuple[Floats, Floats]:

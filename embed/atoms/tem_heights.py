@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from micdb.embed.atoms.detect import Sampled, peaks, tiled
+from micdb.embed.atoms.detect import Sampled, peaks
+from micdb.embed.nets.tiles import tiled
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from micdb.embed.atoms.detect import tiled
 from micdb.embed.micro.view import view
+from micdb.embed.nets.tiles import tiled
 
 if TYPE_CHECKING:
     from torch import nn

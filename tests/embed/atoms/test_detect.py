@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from micdb.embed.atoms import detect
 from micdb.embed.atoms.detect import Sampled, heat_map, peaks
 from micdb.embed.atoms.heat_map import draw, standardise
+from micdb.embed.nets import tiles
 
 
 def some_columns(seed, shape, step=9):
@@ -78,7 +78,7 @@ class Local(torch.nn.Module):
 def test_tiles_join_without_a_seam(monkeypatch):
     image = np.random.default_rng(0).normal(size=(130, 151)).astype(np.float32)
     whole = heat_map(image, Local())
-    monkeypatch.setattr(detect, "TILE", 64)
+    monkeypatch.setattr(tiles, "TILE", 64)
     np.testing.assert_allclose(heat_map(image, Local()), whole, atol=1e-6)
     assert whole.shape == image.shape
 
