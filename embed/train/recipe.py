@@ -20,7 +20,7 @@ from micdb.embed.tilts.angles import ANSWERS
 from micdb.embed.tilts.bank import COST, build
 from micdb.embed.tilts.cells import NUMBERS
 from micdb.embed.tilts.view import AXES
-from micdb.embed.train import atoms, defects, stm, tilts
+from micdb.embed.train import atoms, defects, micro, stm, tem_heights, tilts
 from micdb.embed.train.loop import Batch, Schedule, train
 from micdb.errors import UsageError, suggestion
 
@@ -101,6 +101,22 @@ RECIPES: dict[str, Recipe] = {
         stm.loss,
         Schedule(2000),
         stm.measure,
+    ),
+    "micro": Recipe(
+        UNet,
+        {"channels_in": 1, "channels_out": micro.MAPS, "base": 16, "levels": 4},
+        micro.batch,
+        micro.loss,
+        Schedule(3000),
+        micro.measure,
+    ),
+    "tem-heights": Recipe(
+        UNet,
+        {"channels_in": 2, "channels_out": 3, "base": 16, "levels": 4},
+        tem_heights.batch,
+        tem_heights.loss,
+        Schedule(6000),
+        tem_heights.measure,
     ),
     "abf-tilts": Recipe(
         WhitenedNet,
