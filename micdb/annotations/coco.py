@@ -107,9 +107,7 @@ def written(images: Sequence[tuple[str, Sequence[Mask]]]) -> dict[str, Any]:
                 "id": len(content["annotations"]) + 1,
                 "image_id": number,
                 "category_id": categories[category],
-                "iscrowd": int(
-                    kind == PHASE
-                ),  # COCO's tools expect runs only there
+                "iscrowd": int(kind == PHASE),  # COCO's tools expect runs only there
                 **_outline(pixels),
                 "micdb": {"kind": kind},
             }

@@ -41,14 +41,15 @@ def test_from_strokes_to_fractions(tmp_path, monkeypatch, run):
         Image.fromarray(pixels).save(tmp_path / "images" / f"steel{number}.png")
     with opening.init(tmp_path / "lab.micdb") as db:
         db.ingest(tmp_path / "images")
-        strokes = np.full(scenes[0].label.shape, -1)
-        strokes[::12] = scenes[0].label[::12]
-        uid = db.images[db.images.name == "steel0"].to_pandas()["uid"][0]
-        db.annotations.draw(uid, strokes, classes=("ferrite", "pearlite"))
+        uids = db.images.sort_values("name").to_pandas()["uid"].tolist()
+        for one in (0, 2):
+            strokes = np.full(scenes[one].label.shape, -1)
+            strokes[::12] = scenes[one].label[::12]
+            db.annotations.draw(uids[one], strokes, classes=("ferrite", "pearlite"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MICDB_DB", str(tmp_path / "lab.micdb"))
     assert "segment.safetensors" in run(
-        "train", "segment", "--from-annotations", "--out", "own", "--steps", 25
+        "train", "segment", "--from-annotations", "--out", "own", "--steps", 40
     )
     (told,) = json.loads(run("populate", "segment", "--set", "weights=own/segment.safetensors", "--json"))
     assert told["progress"]["done"] == 3, told
@@ -57,13 +58,13 @@ def test_from_strokes_to_fractions(tmp_path, monkeypatch, run):
         pearlite = im.phases[im.phases.phase == "pearlite"]
         found = im.assign(share=pearlite.mean("fraction")).sort_values("name").to_pandas()["share"]
         truth = [made.fractions()["second phase"] for made in scenes]
-        assert found.tolist() == pytest.approx(truth, abs=0.12)
+        assert found.tolist() == pytest.approx(truth, abs=0.08)
         assert im[pearlite.mean("fraction") > 0.48].count() == 1
-        (row,) = db.masks[db.masks.image == uid].to_arrow(nested=True).to_pylist()
+        (row,) = db.masks[db.masks.image == uids[1]].to_arrow(nested=True).to_pylist()
         mask = Mask.of_runs(
             row["labels"], row["lengths"], (row["height_px"], row["width_px"]), row["classes"]
         )
-        assert (mask.labels == scenes[0].label).mean() > 0.9
+        assert (mask.labels == scenes[1].label).mean() > 0.9
 
 
 def test_without_drawings_there_is_nothing_to_learn(tmp_path, monkeypatch, capsys):
