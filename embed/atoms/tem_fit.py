@@ -40,6 +40,7 @@ _PRIOR = 1.5  # times the network's standard deviation: it is a look at the same
 _LEAST_SD = 0.4  # [atoms] of the prior
 _SMOOTHED = 3.0  # [neighbour distances] over which displacements from the lattice are alike
 _SLACK = 0.08  # relative, of the distance of columns
+_DARKEST = 0.05  # [mean of the image] that is expected anywhere: no variance is smaller
 _APERTURE, _BLUR = 25.0, 0.02  # [mrad], [nm] of the microscopes that are fitted
 
 
@@ -254,7 +255,7 @@ class _Scene:
 
         def surprise(lens: Floats) -> float:
             found = self.made(wave, lens)
-            off = np.square(self.image - found) / np.maximum(found, 1.0)
+            off = np.square(self.image - found) / np.maximum(found, _DARKEST * self.image.mean())
             return float(off.sum() + np.square((lens - _START) / _USUAL).sum())
 
         simplex = np.vstack((start, start + np.diag(_FIRST)))
@@ -268,8 +269,8 @@ class _Scene:
         away = (cKDTree(self.xy).query(np.column_stack((x, y)))[0] > _FAR).reshape(self.image.shape)
         off = np.square(self.image - found)
         film = max(float((off - found)[away].mean()), 0.0) if away.sum() > len(self.xy) else 0.0
-        variance = np.maximum(found, 1.0) + film
-        return variance, max(float((off / variance)[~away].mean()), 1.0)
+        variance = np.maximum(found, _DARKEST * self.image.mean()) + film
+        return variance, float((off / variance)[~away].mean())
 
     def slopes(self, heights: Floats, lens: Floats) -> tuple[sparse.csr_array, Floats]:
         """Return the change of pixels with heights and lens ``(pixels, n + 5)``, and what is left."""

@@ -49,6 +49,16 @@ def test_heights_that_are_all_wrong_by_one_are_found(shift):
     assert sure.mean() > 0.9
 
 
+@pytest.mark.parametrize("gain", [0.01, 40.0])
+def test_the_unit_of_the_counts_does_not_matter(gain):
+    truth = particle()
+    prior = (truth.atoms + 1.0, np.full(len(truth.atoms), 0.8))
+    image = gain * truth.image.astype(float)
+    found = refine(image, PIXEL, truth.xy, prior, element="Ag", voltage=300.0)
+    assert (np.rint(found.mean) == truth.atoms).mean() > 0.95
+    assert found.misfit == pytest.approx(gain if gain < 1 else 1.0, rel=0.1)
+
+
 def test_part_of_an_atom_is_part_of_its_phase():
     xyz, number = np.array([[1.0, 1.0, 0.0]]), np.array([47])
 
