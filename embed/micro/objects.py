@@ -150,10 +150,25 @@ def boundary(inside: npt.NDArray[np.bool_], step: tuple[float, float] = (1.0, 1.
     step
         Size of a pixel along y and x, in any unit; that of the length.
     """
+    return shared_boundary(inside, ~inside, step)
+
+
+def shared_boundary(
+    one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_], step: tuple[float, float] = (1.0, 1.0)
+) -> float:
+    """Return the length of the boundary between two phases, by Crofton's formula.
+
+    Parameters
+    ----------
+    one, other
+        Pixels of the phases ``(y, x)``.
+    step
+        Size of a pixel along y and x, in any unit; that of the length.
+    """
     total = 0.0
     for shift, weight in _lines(step):
-        here, ahead = _pairs(inside, shift)
-        total += weight * int(np.count_nonzero(here != ahead))
+        (here, ahead), (there, beyond) = _pairs(one, shift), _pairs(other, shift)
+        total += weight * int(np.count_nonzero((here & beyond) | (there & ahead)))
     return total
 
 
