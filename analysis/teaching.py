@@ -96,5 +96,7 @@ def drawn(context: Context) -> list[segment.Example]:
         known = np.isfinite(pixels)
         labels = np.where(known, one.mask.labels, UNKNOWN)
         filled = np.where(known, pixels, np.median(pixels[known]) if known.any() else 0.0)
-        shown.append(segment.Example(filled, Mask(labels, one.mask.classes)))
+        size = picture.pixel_size
+        scale = None if size is None else math.sqrt(size[0] * size[1])
+        shown.append(segment.Example(filled, Mask(labels, one.mask.classes), scale))
     return shown

@@ -1,6 +1,7 @@
 """`segment`: the phases of a micrograph, by a network that a user taught with a few annotated images.
 
-Fills `phases` (fractions with standard deviations), `regions` (each connected part of a phase) and `masks`.
+Fills `phases` (fractions with intervals), `interfaces` (what lies beside what, and how far), `regions` (each
+connected part of a phase) and `masks`.
 """
 
 from __future__ import annotations
@@ -19,29 +20,36 @@ from scipy import ndimage
 
 from micdb.embed.atoms.frame import frames, prepared
 from micdb.embed.micro.fractions import fraction
+from micdb.embed.micro.interfaces import interfaces, thickness
 from micdb.embed.micro.objects import Objects, boundary, measure
-from micdb.embed.micro.segmenter import probabilities
+from micdb.embed.micro.segmenter import probabilities, voted
 from micdb.embed.nets import weights
 from micdb.errors import UsageError
 from micdb.masks import UNKNOWN, Labels, Mask
 from micdb.populate.extractor import Card, Extraction, Extractor
-from micdb.populate.facts import MASKS, PHASES, REGIONS
+from micdb.populate.facts import INTERFACES, MASKS, PHASES, REGIONS
 from micdb.records import Picture, Refusal
 
 if TYPE_CHECKING:
     from torch import nn
 
 NAME = "segment"
+UNCERTAINTY = "segment_uncertainty"  # roll-up, as `_Frame` has it
 _SMALLEST = 32  # [pixel] side of an image
+_FARTHEST = 3.0  # times finer or coarser than all that was drawn on: what looks alike there is something else
 _CORNERS = np.ones((3, 3), bool)  # pixels that touch at a corner are connected
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """Labels of a frame, `UNKNOWN` where it was not scanned, and the probability of each."""
+    """Labels of a frame, `UNKNOWN` where it was not scanned, the probability of each, and how open they are.
+
+    `uncertainty` is the mean entropy of a pixel as a share of the largest, 0 (sure) to 1 (any class alike).
+    """
 
     labels: Labels
     sure: npt.NDArray[np.float32]
+    uncertainty: float
 
 
 class Segment(Extractor):
@@ -54,29 +62,42 @@ class Segment(Extractor):
         hash makes the run, wherever the file lies.
     turned
         Ask for the image as it is and turned three times: better, and slower by four.
+    background
+        Name of the phase between objects that are each of one phase, as packets of martensite in ferrite are;
+        None when any pixel may be of any.
     least_region_px
         Smaller regions get no row of their own; they count in the fractions [pixel].
     """
 
     card: ClassVar[Card] = Card(
         name=NAME,
-        version="1",
+        version="2",
         summary="Phases pixel by pixel, learnt from a few annotated images or strokes",
-        parameters={"weights": None, "turned": True, "least_region_px": 9},
+        parameters={"weights": None, "turned": True, "background": None, "least_region_px": 9},
         licence="BSD-3-Clause",
         reference=(
             "Ronneberger et al. 2015 (U-Net); DeCost et al., Microsc. Microanal. 25, 21 (2019): steel; "
+            "Azimi et al., Sci. Rep. 8, 2128 (2018): objects of one phase; "
             "Lantuejoul, J. Microsc. 161, 387 (1991): variance of fractions"
         ),
         scale="that of the annotated images, give or take a third",
     )
-    schemas: ClassVar[Mapping[str, pa.Schema]] = {"phases": PHASES, "regions": REGIONS, "masks": MASKS}
+    schemas: ClassVar[Mapping[str, pa.Schema]] = {
+        "phases": PHASES,
+        "interfaces": INTERFACES,
+        "regions": REGIONS,
+        "masks": MASKS,
+    }
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
         if self.parameters["least_region_px"] < 1:
             raise UsageError(
                 f"segment: least_region_px is {self.parameters['least_region_px']}; expected 1 or more"
+            )
+        if not isinstance(self.parameters["background"], str | None):
+            raise UsageError(
+                f"segment: background is {self.parameters['background']!r}; expected a phase's name"
             )
         self._known: weights.Weights | None = None
         self._folder = Path()
@@ -85,6 +106,7 @@ class Segment(Extractor):
             self.card = replace(  # type: ignore[misc]  # of this instance: its hash makes another run
                 self.card, weights_hash=self._known.sha256, validated=_texts(self._known)
             )
+            self._background = _background(self.parameters["background"], self._known.recipe["classes"])
 
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
         """Yield the phases of each picture, or the reason why there are none."""
@@ -99,18 +121,21 @@ class Segment(Extractor):
             )
         if picture.modality == "diffraction":
             return Refusal(picture.image, "a diffraction pattern shows no phases in real space")
+        if reason := _strange(picture, self._known.recipe.get("nm_per_pixel")):
+            return Refusal(picture.image, reason)
         found = frames(picture, self._measure)
         if isinstance(found, Refusal):
             return found
         classes = self._known.recipe["classes"]
-        tables: dict[str, list[dict[str, Any]]] = {"phases": [], "regions": [], "masks": []}
+        tables: dict[str, list[dict[str, Any]]] = {name: [] for name in self.schemas}
         for number, frame in found.items():
             here = {"image": picture.image, "frame": number}
             tables["phases"] += [{**here, **row} for row in _phases(frame, classes, picture)]
+            tables["interfaces"] += [{**here, **row} for row in _interfaces(frame, classes, picture)]
             tables["regions"] += [{**here, **row} for row in self._regions(frame, classes, picture)]
             tables["masks"].append({**here, **_mask(frame.labels, classes)})
         made = {name: pa.Table.from_pylist(rows, schema=self.schemas[name]) for name, rows in tables.items()}
-        return Extraction(picture.image, made, _rollups(tables["phases"], classes))
+        return Extraction(picture.image, made, _rollups(tables["phases"], classes, found))
 
     def _measure(self, pixels: npt.NDArray[np.floating]) -> _Frame | str:
         """Return the labels of one frame, or why there are none."""
@@ -123,10 +148,12 @@ class Segment(Extractor):
         share = probabilities(
             image, _network(self._folder, self._known.sha256), turned=self.parameters["turned"]
         )
+        if self._background is not None:
+            share = voted(share, self._background)
         labels, sure = np.full(pixels.shape, UNKNOWN, np.int32), np.zeros(pixels.shape, np.float32)
         inside = tuple(slice(at, at + size) for at, size in zip(corner, image.shape, strict=True))
         labels[inside], sure[inside] = share.argmax(axis=0), share.max(axis=0)
-        return _Frame(labels, sure)
+        return _Frame(labels, sure, _uncertainty(share))
 
     def _regions(self, frame: _Frame, classes: Sequence[str], picture: Picture) -> Iterator[dict[str, Any]]:
         """Yield the rows of connected regions, phase by phase."""
@@ -143,18 +170,40 @@ class Segment(Extractor):
 
 def _phases(frame: _Frame, classes: Sequence[str], picture: Picture) -> Iterator[dict[str, Any]]:
     known = frame.labels != UNKNOWN
-    pixel = None if picture.pixel_size is None else math.prod(picture.pixel_size)
+    step = picture.pixel_size
     for number, phase in enumerate(classes):
         inside = frame.labels == number
         found = fraction(inside, known)
+        low, high = found.interval()
         yield {
             "phase": phase,
             "fraction": found.value,
-            "fraction_sd": found.sd if math.isfinite(found.sd) else None,
-            "area_nm2": None if pixel is None else float(inside.sum()) * pixel,
-            "boundary_nm": None if picture.pixel_size is None else boundary(inside, picture.pixel_size),
+            "fraction_sd": _finite(found.sd),
+            "fraction_low": low,
+            "fraction_high": high,
+            "area_nm2": None if step is None else float(inside.sum()) * math.prod(step),
+            "boundary_nm": None if step is None else boundary(inside, step),
+            "thickness_nm": None if step is None else _finite(thickness(inside, step)),
             "probability": float(frame.sure[inside].mean()) if inside.any() else None,
         }
+
+
+def _interfaces(frame: _Frame, classes: Sequence[str], picture: Picture) -> Iterator[dict[str, Any]]:
+    """Yield the rows of ordered pairs of phases; pixels are those of the finer axis."""
+    step = picture.pixel_size
+    pixel = 1.0 if step is None else min(step)
+    for one in interfaces(frame.labels, step or (1.0, 1.0)):
+        yield {
+            "phase": classes[one.phase],
+            "other": classes[one.other],
+            "length_nm": None if step is None else one.length,
+            "distance_px": _finite(one.distance / pixel),
+            "distance_nm": None if step is None else _finite(one.distance),
+        }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _region(found: Objects, row: int, picture: Picture) -> dict[str, Any]:
@@ -180,21 +229,48 @@ def _mask(labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _uncertainty(share: npt.NDArray[np.floating]) -> float:
+    """Return the mean entropy of the pixels' probabilities ``(class, y, x)`` over that of ignorance."""
+    kept = np.maximum(share, np.finfo(np.float32).tiny)
+    return float(-(kept * np.log(kept)).sum(axis=0).mean() / math.log(len(share)))
+
+
 def _rollups(
-    rows: list[dict[str, Any]], classes: Sequence[str]
+    rows: list[dict[str, Any]], classes: Sequence[str], found: Mapping[int, _Frame]
 ) -> dict[str, tuple[float | None, str | None]]:
-    """Return the mean fraction of each phase over the frames."""
-    return {
+    """Return the mean fraction of each phase over the frames, and how uncertain their pixels are."""
+    fractions: dict[str, tuple[float | None, str | None]] = {
         f"fraction_{phase.replace(' ', '_')}": (
             float(np.mean([row["fraction"] for row in rows if row["phase"] == phase])),
             None,
         )
         for phase in classes
     }
+    return {**fractions, UNCERTAINTY: (float(np.mean([one.uncertainty for one in found.values()])), None)}
 
 
 def _texts(known: weights.Weights) -> dict[str, str]:
     return {name: str(value) for name, value in known.measured.items()}
+
+
+def _background(name: Any, classes: Sequence[str]) -> int | None:
+    """Return the number of the phase between objects."""
+    if name is not None and name not in classes:
+        raise UsageError(f"segment: background is {name!r}; expected one of {', '.join(classes)}")
+    return None if name is None else classes.index(name)
+
+
+def _strange(picture: Picture, taught: Sequence[float] | None) -> str | None:
+    """Return why an image is magnified too differently from those that were drawn on; None when it is not."""
+    if taught is None or picture.pixel_size is None:
+        return None
+    scale, (finest, coarsest) = math.sqrt(math.prod(picture.pixel_size)), taught
+    if finest / _FARTHEST <= scale <= coarsest * _FARTHEST:
+        return None
+    return (
+        f"{scale:.3g} nm per pixel; the phases were drawn at {finest:.3g} to {coarsest:.3g} nm per pixel, "
+        f"and images up to {_FARTHEST:g} times finer or coarser can be asked: draw on some like this one"
+    )
 
 
 def _own_weights(given: Any) -> tuple[weights.Weights, Path]:

@@ -49,10 +49,13 @@ class Example:
         ``(y, x)``, finite.
     mask
         Its phases; unknown where nobody drew.
+    nm_per_pixel
+        Its scale [nm]; None when unknown.
     """
 
     pixels: npt.NDArray[np.floating]
     mask: Mask
+    nm_per_pixel: float | None = None
 
 
 def teach(
@@ -89,7 +92,8 @@ def teach(
     arguments = {**weights.card(START).network, "channels_out": len(classes)}
     told = {
         "from": weights.card(START).sha256, "images": len(examples), "classes": list(classes),
-        "pixels": {name: _drawn(examples, name) for name in classes}, **asdict(Schedule(steps, _RATE, seed)),
+        "pixels": {name: _drawn(examples, name) for name in classes}, "nm_per_pixel": _scales(examples),
+        **asdict(Schedule(steps, _RATE, seed)),
     }  # fmt: skip
     measured = {"training": f"{seconds:.0f} s of processor time"}
     return weights.save(network, NAME, arguments=arguments, recipe=told, measured=measured, folder=folder)
@@ -140,6 +144,12 @@ def loss(network: nn.Module, arrays: tuple[Tensor, ...]) -> Tensor:
 def _drawn(examples: Sequence[Example], name: str) -> int:
     """Return how many pixels of a class were drawn."""
     return sum(one.mask.count(one.mask.classes.index(name)) for one in examples if name in one.mask.classes)
+
+
+def _scales(examples: Sequence[Example]) -> list[float] | None:
+    """Return the finest and the coarsest scale [nm]; None unless all are known."""
+    known = [one.nm_per_pixel for one in examples if one.nm_per_pixel is not None]
+    return [min(known), max(known)] if len(known) == len(examples) else None
 
 
 class _Crops:

@@ -150,9 +150,25 @@ PHASES = pa.schema(
         pa.field("phase", pa.string(), nullable=False),
         pa.field("fraction", pa.float64(), nullable=False),  # of the area that was looked at
         pa.field("fraction_sd", pa.float64()),
+        pa.field("fraction_low", pa.float64()),  # ends of the 95 % confidence interval
+        pa.field("fraction_high", pa.float64()),
         pa.field("area_nm2", pa.float64()),
         pa.field("boundary_nm", pa.float64()),  # length of the boundary with other phases
+        pa.field("thickness_nm", pa.float64()),  # median along the middle line, of films and networks
         pa.field("probability", pa.float32()),  # that a pixel called so is so, mean over them
+    ]
+)
+
+# Ordered pairs of phases: shared boundaries, and how far the one is from the boundary of the other.
+INTERFACES = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("phase", pa.string(), nullable=False),
+        pa.field("other", pa.string(), nullable=False),
+        pa.field("length_nm", pa.float64()),
+        pa.field("distance_px", pa.float64()),  # median way to the next pixel of the other: a denuded zone
+        pa.field("distance_nm", pa.float64()),
     ]
 )
 
@@ -213,6 +229,7 @@ FACTS: dict[str, pa.Schema] = {
     "heights": HEIGHTS,
     "tilts": TILTS,
     "phases": PHASES,
+    "interfaces": INTERFACES,
     "regions": REGIONS,
     "particles": PARTICLES,
     "masks": MASKS,

@@ -39,6 +39,7 @@ PARTS = {  # kept in Parquet, or computed from what is
     "heights": "height",
     "tilts": "tilt",
     "phases": "phase",
+    "interfaces": "interface",
     "regions": "region",
     "particles": "particle",
     "masks": "mask",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from micdb.errors import UsageError
+from micdb.masks import Mask
 from micdb.query.context import Context
 from micdb.query.frame import Frame
 
@@ -87,6 +89,11 @@ class Tables(ABC):
         return Frame(self.context, "phases")
 
     @property
+    def interfaces(self) -> Frame:
+        """One row per ordered pair of phases: shared boundary, width of the zone between them."""
+        return Frame(self.context, "interfaces")
+
+    @property
     def regions(self) -> Frame:
         """One row per connected region of one phase."""
         return Frame(self.context, "regions")
@@ -100,6 +107,36 @@ class Tables(ABC):
     def masks(self) -> Frame:
         """One row per mask that a run drew; ``to_arrow(nested=True)`` has the pixels, `mask` one of them."""
         return Frame(self.context, "masks")
+
+    def mask(self, image: str, kind: str = "phases", *, frame: int = 0, using: str | None = None) -> Mask:
+        """Return a mask that a run drew; ``db.annotations.mask`` has those of experts.
+
+        Parameters
+        ----------
+        image
+            uid of the micrograph.
+        kind
+            What it is of: ``phases``, ``particles``, ``defects``.
+        frame
+            Of a stack, from 0.
+        using
+            Extractor, as `Frame.using` takes it, where several drew one.
+
+        Raises
+        ------
+        UsageError
+            There is no such mask, or several extractors drew one.
+        """
+        masks = self.masks if using is None else self.masks.using(using)
+        wanted = masks[(masks.image == image) & (masks.kind == kind) & (masks.frame == frame)]
+        rows = wanted.to_arrow(nested=True).to_pylist()
+        if not rows:
+            raise UsageError(
+                f"no run drew {kind} on frame {frame} of {image}: see db.masks, or run micdb populate"
+            )
+        row = rows[0]
+        shape = (row["height_px"], row["width_px"])
+        return Mask.of_runs(row["labels"], row["lengths"], shape, row["classes"])
 
     @property
     def rings(self) -> Frame:

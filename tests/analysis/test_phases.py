@@ -12,7 +12,7 @@ from micdb import cli, opening
 from micdb.embed.simulate.microstructures.fields import two_phase
 from micdb.embed.simulate.microstructures.sem import Detector, scan
 from micdb.embed.simulate.microstructures.view import View
-from micdb.masks import Mask
+from micdb.errors import UsageError
 
 FRACTIONS = (0.2, 0.35, 0.5)
 
@@ -60,11 +60,9 @@ def test_from_strokes_to_fractions(tmp_path, monkeypatch, run):
         truth = [made.fractions()["second phase"] for made in scenes]
         assert found.tolist() == pytest.approx(truth, abs=0.08)
         assert im[pearlite.mean("fraction") > 0.48].count() == 1
-        (row,) = db.masks[db.masks.image == uids[1]].to_arrow(nested=True).to_pylist()
-        mask = Mask.of_runs(
-            row["labels"], row["lengths"], (row["height_px"], row["width_px"]), row["classes"]
-        )
-        assert (mask.labels == scenes[1].label).mean() > 0.9
+        assert (db.mask(uids[1]).labels == scenes[1].label).mean() > 0.9
+        with pytest.raises(UsageError, match=f"no run drew particles on frame 0 of {uids[1]}: see db.masks"):
+            db.mask(uids[1], "particles")
 
 
 def test_without_drawings_there_is_nothing_to_learn(tmp_path, monkeypatch, capsys):

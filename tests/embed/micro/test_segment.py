@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from micdb.embed.extractors.segment import Segment
+from micdb.embed.micro.segmenter import voted
 from micdb.embed.nets import weights
 from micdb.embed.simulate.microstructures.fields import two_phase
 from micdb.embed.simulate.microstructures.sem import Detector, scan
@@ -101,6 +102,46 @@ def test_without_a_scale_there_are_pixels_only(folder):
     assert phases.area_nm2.isna().all()
     assert phases.fraction.notna().all()
     assert given.tables["regions"].to_pandas().x_nm.isna().all()
+
+
+def test_fractions_say_how_sure_they_are_and_phases_what_lies_between(folder):
+    given = answer(folder, picture(image(scene(7))))
+    for row in given.tables["phases"].to_pylist():
+        assert row["fraction_low"] < row["fraction"] < row["fraction_high"]
+        assert 10 < row["thickness_nm"] < 1000
+    one, other = given.tables["interfaces"].to_pylist()
+    assert (one["phase"], one["other"]) == ("second phase", "matrix")
+    assert one["length_nm"] == other["length_nm"]
+    assert one["distance_nm"] == one["distance_px"] == 0  # they touch all along
+    (phase, _) = given.tables["phases"].to_pylist()
+    assert one["length_nm"] == pytest.approx(phase["boundary_nm"])
+
+
+def test_objects_are_of_one_phase_each_when_a_background_is_named(folder):
+    share = np.full((3, 20, 60), 0.1, np.float32)
+    share[0] = 0.8  # background
+    share[:, 5:15, 5:25] = np.array([0.1, 0.6, 0.3])[:, None, None]
+    share[:, 5:9, 5:25] = np.array([0.3, 0.2, 0.5])[:, None, None]  # fewer pixels, less sure
+    share[:, 5:15, 35:55] = np.array([0.0, 0.2, 0.8])[:, None, None]
+    found = voted(share, 0)
+    assert (found.argmax(axis=0)[5:15, 5:25] == 1).all()
+    assert (found.argmax(axis=0)[5:15, 35:55] == 2).all()
+    assert np.allclose(found.sum(axis=0)[5:15, 5:25], 1)
+    np.testing.assert_array_equal(found[:, :5], share[:, :5])
+    with pytest.raises(UsageError, match="background is 'ferrite'; expected one of matrix, second phase"):
+        Segment(weights=str(folder / "segment.safetensors"), background="ferrite")
+    given = answer(folder, picture(image(scene(7))), background="matrix")
+    assert {row["phase"] for row in given.tables["regions"].to_pylist()} == set(CLASSES)
+
+
+def test_another_magnification_is_refused(tmp_path):
+    made = scene(1)
+    teach([Example(image(made), Mask(made.label, CLASSES), 10.0)], tmp_path, steps=1)
+    atoms = answer(tmp_path, picture(image(scene(7)), pixel_size=(0.02, 0.02)))
+    assert isinstance(atoms, Refusal)
+    assert atoms.reason.startswith("0.02 nm per pixel; the phases were drawn at 10 to 10 nm per pixel")
+    assert not isinstance(answer(tmp_path, picture(image(scene(7)), pixel_size=(25.0, 25.0))), Refusal)
+    assert not isinstance(answer(tmp_path, picture(image(scene(7)), pixel_size=None)), Refusal)
 
 
 def test_what_it_cannot_do_is_said(folder, tmp_path):
