@@ -20,7 +20,7 @@ from micdb.embed.tilts.angles import ANSWERS
 from micdb.embed.tilts.bank import COST, build
 from micdb.embed.tilts.cells import NUMBERS
 from micdb.embed.tilts.view import AXES
-from micdb.embed.train import atoms, defects, micro, stm, tem_heights, tilts
+from micdb.embed.train import atoms, defects, micro, restore, stm, tem_heights, tilts
 from micdb.embed.train.loop import Batch, Schedule, train
 from micdb.errors import UsageError, suggestion
 
@@ -117,6 +117,22 @@ RECIPES: dict[str, Recipe] = {
         tem_heights.loss,
         Schedule(6000),
         tem_heights.measure,
+    ),
+    "denoise": Recipe(
+        UNet,
+        {"base": 16, "levels": 4},
+        restore.batch,
+        restore.loss,
+        Schedule(2000, epochs=4),
+        restore.measure,
+    ),
+    "super-resolve": Recipe(
+        UNet,
+        {"channels_out": restore.FINER**2, "base": 16, "levels": 4},
+        restore.fine_batch,
+        restore.fine_loss,
+        Schedule(2800, epochs=8),
+        restore.fine_measure,
     ),
     "abf-tilts": Recipe(
         WhitenedNet,

@@ -218,6 +218,31 @@ MASKS = pa.schema(
     ]
 )
 
+# Images made of images: np.reshape(offset + scale * pixels, (height_px, width_px)); 65535: nothing scanned.
+RESTORATIONS = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("factor", pa.int32(), nullable=False),  # pixels of it in one of the image, each way
+        pa.field("height_px", pa.int32(), nullable=False),
+        pa.field("width_px", pa.int32(), nullable=False),
+        pa.field("pixel_x_nm", pa.float64()),  # size of its pixels
+        pa.field("pixel_y_nm", pa.float64()),
+        pa.field("offset", pa.float64(), nullable=False),  # in the unit of the image
+        pa.field("scale", pa.float64(), nullable=False),
+        pa.field("pixels", pa.list_(pa.uint16()), nullable=False),
+        pa.field("data_resolution_px", pa.float64()),  # period in pixels of the image; null: data say nothing
+        pa.field("data_resolution_nm", pa.float64()),
+        pa.field("resolution_px", pa.float64()),  # of the restored image, as far as the data can tell
+        pa.field("resolution_nm", pa.float64()),
+        pa.field("noise", pa.float64(), nullable=False),  # root mean square of what was taken away
+        pa.field("residual_correlation", pa.float64(), nullable=False),  # of that with its neighbours
+        pa.field("residual_correlation_sd", pa.float64(), nullable=False),  # what chance gives white noise
+        pa.field("invented", pa.float64(), nullable=False),  # share of pixels with structure made of noise
+        pa.field("invented_runs", pa.list_(pa.int32()), nullable=False),  # lengths along rows: not, so, ...
+    ]
+)
+
 FACTS: dict[str, pa.Schema] = {
     "atoms": ATOMS,
     "bonds": BONDS,
@@ -233,6 +258,7 @@ FACTS: dict[str, pa.Schema] = {
     "regions": REGIONS,
     "particles": PARTICLES,
     "masks": MASKS,
+    "restorations": RESTORATIONS,
 }
 
 SITE = pa.struct(

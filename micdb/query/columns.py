@@ -43,6 +43,7 @@ PARTS = {  # kept in Parquet, or computed from what is
     "regions": "region",
     "particles": "particle",
     "masks": "mask",
+    "restorations": "restoration",
     "rings": "ring",
     "neighbours": "neighbour",
 }

@@ -8,6 +8,7 @@ from micdb.errors import UsageError
 from micdb.masks import Mask
 from micdb.query.context import Context
 from micdb.query.frame import Frame
+from micdb.restored import Restored
 
 
 class Tables(ABC):
@@ -137,6 +138,36 @@ class Tables(ABC):
         row = rows[0]
         shape = (row["height_px"], row["width_px"])
         return Mask.of_runs(row["labels"], row["lengths"], shape, row["classes"])
+
+    @property
+    def restorations(self) -> Frame:
+        """One row per image made of an image; ``to_arrow(nested=True)`` has the pixels, `restored` one."""
+        return Frame(self.context, "restorations")
+
+    def restored(self, image: str, *, frame: int = 0, using: str | None = None) -> Restored:
+        """Return an image that a run made of an image; the original stays what it is.
+
+        Parameters
+        ----------
+        image
+            uid of the micrograph.
+        frame
+            Of a stack, from 0.
+        using
+            Extractor, as `Frame.using` takes it, where several made one: ``denoise@1``, ``super-resolve@1``.
+
+        Raises
+        ------
+        UsageError
+            There is no such image, or several extractors made one.
+        """
+        made = self.restorations if using is None else self.restorations.using(using)
+        rows = made[(made.image == image) & (made.frame == frame)].to_arrow(nested=True).to_pylist()
+        if not rows:
+            raise UsageError(
+                f"no run restored frame {frame} of {image}: see db.restorations, or micdb populate denoise"
+            )
+        return Restored.of_row(rows[0])
 
     @property
     def rings(self) -> Frame:

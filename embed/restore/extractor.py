@@ -1,0 +1,172 @@
+"""What `denoise` and `super-resolve` share: a network makes an image of an image, which is then checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from micdb.embed.atoms.frame import frames, prepared
+from micdb.embed.nets import weights
+from micdb.embed.restore.check import Check, check
+from micdb.embed.restore.network import TURNS, restored
+from micdb.errors import UsageError
+from micdb.extras import require
+from micdb.populate.extractor import Extraction, Extractor
+from micdb.populate.facts import RESTORATIONS
+from micdb.records import Picture, Refusal
+from micdb.restored import packed, runs
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_SMALLEST = 32  # [pixel] side of an image
+_MOST = 8192  # [pixel] of a restored image, as the root of their number: 128 MB
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A restored frame ``(y, x)``, NaN where nothing was scanned; its check, and the same for the mask."""
+
+    pixels: npt.NDArray[np.float32]
+    found: Check
+    invented: npt.NDArray[np.bool_]
+
+
+class Restorer(Extractor):
+    """Makes an image of each frame; a subclass says by which weights and how much finer."""
+
+    #: Of the weights.
+    name: ClassVar[str]
+    #: Pixels of the restored image in one of the image, each way.
+    factor: ClassVar[int]
+    schemas: ClassVar[Mapping[str, pa.Schema]] = {"restorations": RESTORATIONS}
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        if not 1 <= self.parameters["turns"] <= TURNS:
+            raise UsageError(
+                f"{self.name}: turns is {self.parameters['turns']}; expected 1 to {TURNS}, the ways an image "
+                "can be turned and mirrored"
+            )
+        given = self.parameters["weights"]
+        self._folder = weights.FOLDER if given is None else _own_folder(self.name, given)
+        self._known = weights.card(self.name, self._folder)
+        self.card = replace(  # type: ignore[misc]  # of this instance: the weights' hash makes another run
+            self.card, weights_hash=self._known.sha256, validated=_texts(self._known)
+        )
+
+    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
+        """Yield the restored frames of each picture, or the reason why there are none."""
+        for picture in pictures:
+            yield self._extract(picture)
+
+    def _extract(self, picture: Picture) -> Extraction | Refusal:
+        if picture.modality == "diffraction":
+            return Refusal(picture.image, f"{self.name} knows images, not diffraction patterns")
+        found = frames(picture, self._frame)
+        if isinstance(found, Refusal):
+            return found
+        rows = [
+            {"image": picture.image, "frame": number, **self._row(one, picture)}
+            for number, one in found.items()
+        ]
+        table = pa.Table.from_pylist(rows, schema=RESTORATIONS)
+        return Extraction(picture.image, {"restorations": table}, _rollups(list(found.values())))
+
+    def _frame(self, pixels: npt.NDArray[np.floating]) -> _Frame | str:
+        """Return one restored frame, or why there is none."""
+        if np.prod(pixels.shape) * self.factor**2 > _MOST**2:
+            return (
+                f"{pixels.shape[1]} x {pixels.shape[0]} pixels; {self.name} makes images of up to "
+                f"{_MOST**2 // self.factor**2:,} pixels: cut the image"
+            )
+        ready = prepared(pixels, smallest=_SMALLEST)
+        if isinstance(ready, str):
+            return ready
+        image, corner = ready
+        unit = float(np.abs(image).max())  # squares of values of 1e-30 A would be nothing
+        made, found = self._restored(image / unit)
+        whole = np.full([self.factor * size for size in pixels.shape], np.nan, dtype=np.float32)
+        invented = np.zeros(whole.shape, dtype=bool)
+        inside = tuple(
+            slice(self.factor * at, self.factor * (at + size))
+            for at, size in zip(corner, image.shape, strict=True)
+        )
+        whole[inside], invented[inside] = unit * made, found.invented
+        return _Frame(whole, replace(found, noise=unit * found.noise), invented)
+
+    def _restored(self, image: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float32], Check]:
+        network = _network(self.name, self._folder, self._known.sha256)
+
+        def restore(value: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+            return restored(value, network, factor=self.factor, turns=self.parameters["turns"])
+
+        made = restore(image)
+        return made, check(image, made, restore, factor=self.factor, seed=self.parameters["seed"])
+
+    def _row(self, frame: _Frame, picture: Picture) -> dict[str, Any]:
+        numbers, offset, scale = packed(frame.pixels)
+        found, step = frame.found, picture.pixel_size
+        coarse = None if step is None else max(step)
+        return {
+            "factor": self.factor,
+            "height_px": frame.pixels.shape[0],
+            "width_px": frame.pixels.shape[1],
+            "pixel_x_nm": None if step is None else step[1] / self.factor,
+            "pixel_y_nm": None if step is None else step[0] / self.factor,
+            "offset": offset,
+            "scale": scale,
+            "pixels": numbers,
+            "data_resolution_px": found.data_resolution_px,
+            "data_resolution_nm": _times(found.data_resolution_px, coarse),
+            "resolution_px": found.resolution_px,
+            "resolution_nm": _times(found.resolution_px, coarse),
+            "noise": found.noise,
+            "residual_correlation": found.correlation,
+            "residual_correlation_sd": found.correlation_sd,
+            "invented": float(frame.invented.mean()),
+            "invented_runs": runs(frame.invented),
+        }
+
+
+def _times(value: float | None, step: float | None) -> float | None:
+    return None if value is None or step is None else value * step
+
+
+def _rollups(found: list[_Frame]) -> dict[str, tuple[float | None, str | None]]:
+    """Return means over the frames."""
+    known = [one.found.resolution_px for one in found if one.found.resolution_px is not None]
+    return {
+        "resolution_px": (float(np.mean(known)) if known else None, "pixel"),
+        "invented": (float(np.mean([one.invented.mean() for one in found])), None),
+    }
+
+
+def _texts(known: weights.Weights) -> dict[str, str]:
+    return {name: str(value) for name, value in known.measured.items()}
+
+
+def _own_folder(name: str, given: Any) -> Path:
+    """Return the folder of a user's weights."""
+    path = Path(str(given)).expanduser()
+    if path.name != f"{name}.safetensors" or not path.is_file():
+        raise UsageError(
+            f"{name}: weights is {str(given)!r}; expected a file {name}.safetensors that micdb train {name} "
+            "wrote, with its card beside it"
+        )
+    return path.parent
+
+
+@cache
+def _network(name: str, folder: Path, sha256: str) -> nn.Module:  # noqa: ARG001 (another file of that name is another network)
+    require("torch")
+    from micdb.embed.nets.unet import UNet
+
+    return weights.load(name, UNet, folder)
