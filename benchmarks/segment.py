@@ -1,10 +1,11 @@
-"""Score `segment` on annotated micrographs: ``python benchmarks/segment.py SET FOLDER``.
+"""Score `segment` on annotated micrographs: ``python benchmarks/segment.py SET FOLDER [--shots N]``.
 
 SET is uhcs_segment, uhcs_spheroidite, metaldam or nasa_super, FOLDER holds its images, masks and labels.csv.
 Images are parted by specimen where it is known, else one by one; nasa_super has a split of its authors. The
 network is taught with the others and asked for those left out; intersection over union is that of all pixels
 left out. In the same run, with the same images: a random forest on multi-scale features, which is what
-trainable segmentation plug-ins do.
+trainable segmentation plug-ins do. ``--shots`` teaches with so few images of each fold, ``--untaught`` begins
+with random weights instead of `micro`. The calibration error is that of the probability of the pixel's class.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ from sklearn.ensemble import RandomForestClassifier
 
 from micdb.embed.micro.segmenter import probabilities
 from micdb.embed.micro.view import view
+from micdb.embed.nets import weights
+from micdb.embed.nets.unet import UNet
+from micdb.embed.train import segment
 from micdb.embed.train.loop import Schedule
-from micdb.embed.train.segment import Example, taught
+from micdb.embed.train.segment import Example
 from micdb.masks import Mask
 
 CLASSES = {
@@ -39,6 +43,7 @@ CLASSES = {
 GROUP = {"uhcs_segment": "sample_key", "uhcs_spheroidite": "sample_key"}
 _PIXELS = 4000  # of each image that teach the forest
 _TREES = 60
+_BINS = 15  # of probabilities
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,10 +83,32 @@ def folds(images: Sequence[Annotated], count: int) -> Iterator[tuple[list[Annota
         yield [one for one in images if one.group not in out], [one for one in images if one.group in out]
 
 
-def by_network(taught_with: Sequence[Annotated], steps: int) -> tuple[object, tuple[str, ...]]:
-    """Return a network and its classes."""
-    network, classes, _ = taught([one.example for one in taught_with], Schedule(steps, rate=2e-3))
-    return network, classes
+def few(images: list[Annotated], shots: int, seed: int) -> list[Annotated]:
+    """Return so few of the images that teach; all for 0."""
+    return list(np.random.default_rng(seed).permutation(np.array(images, object)))[: shots or None]
+
+
+class Calibration:
+    """How often what is said with a probability is right."""
+
+    def __init__(self) -> None:
+        self._count, self._right, self._said = (np.zeros(_BINS) for _ in range(3))
+
+    def add(self, share: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> None:
+        """Take the probabilities of what was said, and whether it is so."""
+        place = np.minimum((share * _BINS).astype(int), _BINS - 1)
+        self._count += np.bincount(place, minlength=_BINS)
+        self._right += np.bincount(place, right, _BINS)
+        self._said += np.bincount(place, share, _BINS)
+
+    def error(self) -> float:
+        """Return the expected calibration error."""
+        return float(np.abs(self._right - self._said).sum() / max(self._count.sum(), 1))
+
+
+def untaught(classes: int) -> UNet:
+    """Return the same network with random weights."""
+    return UNet(**{**weights.card(segment.START).network, "channels_out": classes})
 
 
 def by_forest(taught_with: Sequence[Annotated]) -> RandomForestClassifier:
@@ -131,24 +158,35 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--folds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--shots", type=int, default=0)
+    parser.add_argument("--untaught", action="store_true")
     asked = parser.parse_args()
+    if asked.untaught:
+        segment.begun = untaught
     names = CLASSES[asked.set]
     n, images = len(names), load(asked.set, asked.folder)
     ours, floor, seconds = np.zeros((n, n), int), np.zeros((n, n), int), 0.0
-    for number, (teach, ask) in enumerate(folds(images, asked.folds)):
+    sure = Calibration()
+    for number, (rest, ask) in enumerate(folds(images, asked.folds)):
         start = time.process_time()
-        network, classes = by_network(teach, asked.steps)
+        teach = few(rest, asked.shots, number)
+        schedule = Schedule(asked.steps, rate=2e-3)
+        network, classes, _ = segment.taught([one.example for one in teach], schedule)
         seconds += time.process_time() - start
         order = np.array([names.index(name) for name in classes])
         forest = by_forest(teach)
         for one in ask:
             truth = one.example.mask.labels
-            ours += confusion(truth, order[probabilities(one.example.pixels, network).argmax(0)], n)
+            share = probabilities(one.example.pixels, network)
+            found = order[share.argmax(0)]
+            ours += confusion(truth, found, n)
+            sure.add(share.max(0)[truth >= 0], (found == truth)[truth >= 0])
             floor += confusion(truth, forest.predict(features(one)).reshape(truth.shape), n)
         sys.stdout.write(f"fold {number}: {len(teach)} teach, {len(ask)} asked; {told(ours)}\n")
         sys.stdout.flush()
     sys.stdout.write(f"{asked.set}: {', '.join(names)}\n")
     sys.stdout.write(f"segment        {told(ours)}\nrandom forest  {told(floor)}\n")
+    sys.stdout.write(f"calibration error {sure.error():.3f}\n")
     sys.stdout.write(f"processor time of teaching {seconds:.0f} s\n")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from micdb.embed.extractors.segment import Segment
+from micdb.embed.extractors.segment import Segment, uncertainty
 from micdb.embed.micro.segmenter import voted
 from micdb.embed.nets import weights
 from micdb.embed.simulate.microstructures.fields import two_phase
@@ -121,13 +121,17 @@ def test_objects_are_of_one_phase_each_when_a_background_is_named(folder):
     share = np.full((3, 20, 60), 0.1, np.float32)
     share[0] = 0.8  # background
     share[:, 5:15, 5:25] = np.array([0.1, 0.6, 0.3])[:, None, None]
-    share[:, 5:9, 5:25] = np.array([0.3, 0.2, 0.5])[:, None, None]  # fewer pixels, less sure
-    share[:, 5:15, 35:55] = np.array([0.0, 0.2, 0.8])[:, None, None]
+    share[:, 5:8, 5:9] = np.array([0.3, 0.2, 0.5])[:, None, None]  # pixels at the rim, less sure
+    share[:, 5:15, 35:45] = np.array([0.0, 0.2, 0.8])[:, None, None]
+    share[:, 5:15, 45:55] = np.array([0.0, 0.7, 0.3])[:, None, None]  # another object beside it
+    share[:, 8:11, 38:41] = np.array([0.0, 0.9, 0.1])[:, None, None]  # pixels that look otherwise
     found = voted(share, 0)
     assert (found.argmax(axis=0)[5:15, 5:25] == 1).all()
-    assert (found.argmax(axis=0)[5:15, 35:55] == 2).all()
+    assert (found.argmax(axis=0)[5:15, 35:45] == 2).all()
+    assert (found.argmax(axis=0)[5:15, 45:55] == 1).all()
     assert np.allclose(found.sum(axis=0)[5:15, 5:25], 1)
     np.testing.assert_array_equal(found[:, :5], share[:, :5])
+    np.testing.assert_array_equal(voted(share[:, :4], 0), share[:, :4])  # there is no object
     with pytest.raises(UsageError, match="background is 'ferrite'; expected one of matrix, second phase"):
         Segment(weights=str(folder / "segment.safetensors"), background="ferrite")
     given = answer(folder, picture(image(scene(7))), background="matrix")
@@ -176,3 +180,17 @@ def test_teaching_again_gives_the_same_weights(folder, tmp_path):
         "matrix": int((made.label == 0).sum()),
         "second phase": int(made.label.sum()),
     }
+
+
+def test_pixels_that_could_be_either_make_an_image_uncertain(folder):
+    clear = answer(folder, picture(image(scene(7)))).rollups["segment_uncertainty"][0]
+    mixed = np.random.default_rng(0).normal(120, 40, (160, 192))
+    vague = answer(folder, picture(mixed)).rollups["segment_uncertainty"][0]
+    assert 0 < clear < vague <= 1
+
+
+def test_uncertainty_is_none_where_sure_and_full_where_all_are_alike():
+    sure = np.zeros((3, 4, 5), np.float32)
+    sure[1] = 1
+    assert uncertainty(sure) == pytest.approx(0, abs=1e-6)
+    assert uncertainty(np.full((3, 4, 5), 1 / 3, np.float32)) == pytest.approx(1)
