@@ -153,7 +153,7 @@ class Segment(Extractor):
         labels, sure = np.full(pixels.shape, UNKNOWN, np.int32), np.zeros(pixels.shape, np.float32)
         inside = tuple(slice(at, at + size) for at, size in zip(corner, image.shape, strict=True))
         labels[inside], sure[inside] = share.argmax(axis=0), share.max(axis=0)
-        return _Frame(labels, sure, _uncertainty(share))
+        return _Frame(labels, sure, uncertainty(share))
 
     def _regions(self, frame: _Frame, classes: Sequence[str], picture: Picture) -> Iterator[dict[str, Any]]:
         """Yield the rows of connected regions, phase by phase."""
@@ -229,7 +229,7 @@ def _mask(labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _uncertainty(share: npt.NDArray[np.floating]) -> float:
+def uncertainty(share: npt.NDArray[np.floating]) -> float:
     """Return the mean entropy of the pixels' probabilities ``(class, y, x)`` over that of ignorance."""
     kept = np.maximum(share, np.finfo(np.float32).tiny)
     return float(-(kept * np.log(kept)).sum(axis=0).mean() / math.log(len(share)))

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
@@ -13,6 +14,7 @@ from micdb.catalog.engine import reading
 from micdb.catalog.results import current_run, model, part, rollup, run
 from micdb.catalog.tables import property_def
 from micdb.errors import UsageError, suggestion
+from micdb.populate.facts import FACTS
 from micdb.query.columns import PARTS, SOURCES, part_fields
 from micdb.query.context import Context
 from micdb.query.facts import parts
@@ -94,7 +96,10 @@ class Vocabulary:
         with reading(self.engine) as connection:
             runs = connection.execute(sa.select(part.c.run_pk).where(part.c.table_name == table).distinct())
             found = list(runs.scalars())
-        self._parts[table] = part_fields(table, parts.schema(table, parts.find(self.context, table, found)))
+        stored = parts.schema(table, parts.find(self.context, table, found))
+        # The runs of an older micdb lack the columns that have come since: they are missing, not unknown.
+        newer = [column for column in FACTS.get(table, ()) if column.name not in stored.names]
+        self._parts[table] = part_fields(table, pa.schema([*stored, *newer]))
         return self._parts[table]
 
     def _find_property(self, name: str) -> Field | None:

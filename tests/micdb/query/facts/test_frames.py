@@ -113,6 +113,18 @@ def test_a_column_that_only_other_runs_filled_is_missing(home):
     )
 
 
+def test_a_column_that_is_newer_than_every_part_is_missing(home):
+    older = pa.schema([field for field in FACTS["phases"] if field.name != "fraction_low"])
+    row = {"image": 1, "frame": 0, "phase": "ferrite", "fraction": 0.5, "fraction_high": 0.6}
+    run = make.add_run(home.context, "segment", version="1")
+    make.add_part(home.context, run, "phases", rows=pa.Table.from_pylist([row], schema=older))
+    found = Frame(home.context, "phases")
+    assert column(found, "fraction_low") == [None]
+    assert column(found, "fraction_high") == [0.6]
+    im = Frame(home.context, "images")
+    assert im[im.phases.min("fraction_low") < 0.4].count() == 0
+
+
 # ---------------------------------------------------------------------- groups
 
 
