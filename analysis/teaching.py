@@ -16,6 +16,7 @@ from micdb.errors import UsageError
 from micdb.masks import UNKNOWN, Mask
 from micdb.populate.pictures import image_keys, load_pictures
 from micdb.query.context import Context
+from micdb.query.frame import Frame
 
 if TYPE_CHECKING:
     from micdb.embed.train import segment
@@ -100,3 +101,24 @@ def drawn(context: Context) -> list[segment.Example]:
         scale = None if size is None else math.sqrt(size[0] * size[1])
         shown.append(segment.Example(filled, Mask(labels, one.mask.classes), scale))
     return shown
+
+
+def noisy(images: Frame) -> list[np.ndarray]:
+    """Return every frame of some images ``(y, x)``, to learn their noise from.
+
+    Parameters
+    ----------
+    images
+        Of one instrument and dose.
+
+    Raises
+    ------
+    UsageError
+        There are none.
+    """
+    uids = images.to_arrow().column("uid").to_pylist()
+    if not uids:
+        raise UsageError("the query finds no image to learn from")
+    context = images.context
+    keys = image_keys(context.engine, uids)
+    return [pixels for one in load_pictures(context.engine, context.root, keys) for pixels in one.pixels]

@@ -21,7 +21,9 @@ from micdb.analysis.link import link
 from micdb.analysis.scorecard import scorecard
 from micdb.annotations import Annotations
 from micdb.bundle import export as exporting
+from micdb.bundle.form import Folder
 from micdb.bundle.image import StoredImage, load_images
+from micdb.bundle.restored import write_all
 from micdb.catalog import statistics, tables
 from micdb.catalog.engine import place, reading
 from micdb.corrections import Corrections
@@ -360,6 +362,39 @@ class Database(Tables):
         frame = self.images.query(what) if isinstance(what, str) else what
         form = exporting.make_form(as_, sample=sample, raw=raw, scale_bar=scale_bar)
         return exporting.export(frame, Path(folder), form, overwrite=overwrite, watch=watch)
+
+    def write_restored(
+        self,
+        what: str | Frame,
+        folder: PathText,
+        *,
+        as_: str = "tiff",
+        using: str | None = None,
+        overwrite: bool = False,
+    ) -> list[Path]:
+        """Write what was restored of the images of a query, each with a mask of what was invented.
+
+        Parameters
+        ----------
+        what
+            Query text, or a frame of images.
+        folder
+            Where to; made when there is none.
+        as_
+            ``tiff`` (values and pixel size) or ``png`` (for eyes, with a scale bar).
+        using
+            Extractor, where several restored: ``denoise@1``.
+        overwrite
+            Whether files of the same names may be replaced.
+
+        Raises
+        ------
+        UsageError
+            See `micdb.bundle.restored.write_all`.
+        """
+        frame = self.images.query(what) if isinstance(what, str) else what
+        made = self.restorations if using is None else self.restorations.using(using)
+        return write_all(frame, made, Folder(Path(folder), overwrite=overwrite), as_)
 
     def index(
         self,

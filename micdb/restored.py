@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 UNSCANNED = 65535  # number of a pixel where nothing was scanned
-_PLAIN = frozenset({
-    "run", "image", "frame", "pixels", "offset", "scale", "height_px", "width_px", "invented_runs",
-})  # fmt: skip
+_LONG = ("pixels", "invented_runs")
+_PLAIN = frozenset({"run", "image", "offset", "scale", "height_px", "width_px"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,16 +39,23 @@ class Restored:
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> Restored:
-        """Return the image of a row of `restorations`."""
-        shape = (row["height_px"], row["width_px"])
-        known = row["pixel_x_nm"] is not None
-        return cls(
-            unpacked(row["pixels"], row["offset"], row["scale"]).reshape(shape),
-            (row["pixel_y_nm"], row["pixel_x_nm"]) if known else None,
-            of_runs(row["invented_runs"]).reshape(shape),
-            {name: value for name, value in row.items() if name not in _PLAIN},
-        )
+    def of_table(cls, table: pa.Table) -> list[Restored]:
+        """Return the images of rows of `restorations`."""
+        plain = table.select([name for name in table.column_names if name not in _LONG]).to_pylist()
+        found = []
+        for number, row in enumerate(plain):
+            pixels, lengths = (table.column(name)[number].values.to_numpy() for name in _LONG)
+            shape = (row["height_px"], row["width_px"])
+            size = (row["pixel_y_nm"], row["pixel_x_nm"])
+            found.append(
+                cls(
+                    unpacked(pixels, row["offset"], row["scale"]).reshape(shape),
+                    None if None in size else size,
+                    of_runs(lengths).reshape(shape),
+                    {name: value for name, value in row.items() if name not in _PLAIN},
+                )
+            )
+        return found
 
 
 def packed(pixels: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.uint16], float, float]:

@@ -2,9 +2,9 @@
 
 Adding and subtracting noise as strong as the image's own gives two images whose noise is independent (Pang et
 al., Recorrupted-to-Recorrupted, CVPR 2021): as two exposures with half of the electrons, in any unit. The
-strength follows the grey value, as where electrons are counted (Foi et al., IEEE Trans. Image Process. 17, 1737,
-2008); the spectrum is that of what was taken away, and nowhere weaker than where it is finest: of slow noise
-some is left in whatever is restored.
+strength follows the grey value, as where electrons are counted (Foi et al., IEEE Trans. Image Process. 17,
+1737, 2008). The spectrum is that of what was taken away, and nowhere weaker than where it is finest: of slow
+noise some is left in whatever is restored.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Png(Form):
                 else:
                     picture = _picture(frame, colour=image.colour)
                     if bar is not None:
-                        picture = _drawn(picture, bar)
+                        picture = drawn_bar(picture, bar)
                     picture.save(path, "PNG")
         return Written(image, tuple(names), notes)
 
@@ -80,11 +80,11 @@ def _picture(frame: np.ndarray, *, colour: bool) -> Image:
 
     if not (colour and frame.dtype == np.uint8):  # 8-bit colours are shown as they are
         shown = frame[..., :3] if colour else frame
-        frame = _stretched(np.abs(shown) if np.iscomplexobj(shown) else shown)
+        frame = stretched(np.abs(shown) if np.iscomplexobj(shown) else shown)
     return Image.fromarray(np.ascontiguousarray(frame))
 
 
-def _stretched(frame: np.ndarray) -> np.ndarray:
+def stretched(frame: np.ndarray) -> np.ndarray:
     """Return 8-bit grey values; what is not finite is black."""
     values = frame.astype(np.result_type(frame.dtype, np.float32))  # a cast to float32 alone can overflow
     finite = np.isfinite(values)
@@ -137,7 +137,7 @@ def _bar(image: StoredImage) -> tuple[Bar | None, tuple[str, ...]]:
     return None, ("no scale bar: the pixel size is unknown",)
 
 
-def _drawn(picture: Image, bar: Bar) -> Image:
+def drawn_bar(picture: Image, bar: Bar) -> Image:
     """Return the picture with a white bar and label on a black box at the lower left."""
     import matplotlib as mpl
     from PIL import ImageDraw, ImageFont

@@ -96,6 +96,29 @@ def export(
 
 
 @app.command()
+def restored(
+    text: Annotated[str, typer.Argument(help="Query; restored images of its images are written.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to write to.")],
+    as_: Annotated[str, typer.Option("--as", help="tiff or png.")] = "tiff",
+    using: Annotated[
+        str | None, typer.Option(help="Where several extractors restored: denoise@1, super-resolve@1.")
+    ] = None,
+    db: Db = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same names.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write what denoise or super-resolve made of the images of a query, and masks of what they invented."""
+    from micdb import opening
+
+    with opening.open(chosen(db)) as base:
+        paths = base.write_restored(text, to, as_=as_, using=using, overwrite=overwrite)
+    if as_json:
+        output.print_json([str(path) for path in paths])
+        return
+    output.console().print(f"{len(paths) // 2} restored images in {to}", highlight=False)
+
+
+@app.command()
 def similar(
     examples: Annotated[list[str], typer.Argument(help="Image files, or uids of images in the database.")],
     db: Db = None,

@@ -10,6 +10,7 @@ import typer
 
 from micdb.cli import output
 from micdb.cli.options import AsJson, Db, app, chosen
+from micdb.errors import UsageError
 from micdb.extras import require
 
 if TYPE_CHECKING:
@@ -30,13 +31,19 @@ def train(
         bool,
         typer.Option("--from-annotations", help="Go on with the shipped weights, from corrected images."),
     ] = False,
+    from_images: Annotated[
+        str | None,
+        typer.Option("--from-images", help="denoise: learn the noise of the images of this query."),
+    ] = None,
     db: Db = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a network again from simulated images, or go on training it from what people corrected."""
+    """Train a network again from simulated images, or go on training it from one's own."""
     require("torch")
     with output.progress(f"train {name}") as advance:
-        if from_annotations:
+        if from_images is not None:
+            made = _learn_noise(chosen(db), name, from_images, out, steps=steps, seed=seed, advance=advance)
+        elif from_annotations:
             made = _fine_tune(chosen(db), name, out, steps=steps, seed=seed, advance=advance)
         else:
             made = _simulate(name, out, bank, steps=steps, seed=seed, workers=workers, advance=advance)
@@ -70,6 +77,22 @@ def _simulate(
         name, folder=out, steps=steps, seed=seed, workers=workers, watch=_watcher(advance, total), bank=bank,
         watch_bank=watch_bank,
     )  # fmt: skip
+
+
+def _learn_noise(
+    db: str, name: str, text: str, out: Path, *, steps: int | None, seed: int | None,
+    advance: output.Advance | None,
+) -> Weights:  # fmt: skip
+    from micdb import opening
+    from micdb.analysis.teaching import noisy
+    from micdb.embed.train import blind_spot
+
+    if name != blind_spot.NAME:
+        raise UsageError(f"{name} learns nothing from images alone; micdb train denoise --from-images does")
+    with opening.open(db) as base:
+        shown = noisy(base.images.query(text))
+    total = blind_spot.STEPS if steps is None else steps
+    return blind_spot.teach(shown, out, steps=total, seed=seed or 0, watch=_watcher(advance, total))
 
 
 def _fine_tune(

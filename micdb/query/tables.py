@@ -105,6 +105,11 @@ class Tables(ABC):
         return Frame(self.context, "particles")
 
     @property
+    def classes(self) -> Frame:
+        """One row per class that an image may be of, the likeliest first, by what a user taught."""
+        return Frame(self.context, "classes")
+
+    @property
     def masks(self) -> Frame:
         """One row per mask that a run drew; ``to_arrow(nested=True)`` has the pixels, `mask` one of them."""
         return Frame(self.context, "masks")
@@ -162,12 +167,12 @@ class Tables(ABC):
             There is no such image, or several extractors made one.
         """
         made = self.restorations if using is None else self.restorations.using(using)
-        rows = made[(made.image == image) & (made.frame == frame)].to_arrow(nested=True).to_pylist()
-        if not rows:
+        rows = made[(made.image == image) & (made.frame == frame)].to_arrow(nested=True)
+        if not rows.num_rows:
             raise UsageError(
                 f"no run restored frame {frame} of {image}: see db.restorations, or micdb populate denoise"
             )
-        return Restored.of_row(rows[0])
+        return Restored.of_table(rows)[0]
 
     @property
     def rings(self) -> Frame:
