@@ -204,6 +204,16 @@ PARTICLES = pa.schema(
     ]
 )
 
+CLASSES = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("rank", pa.int32(), nullable=False),  # 1 is the likeliest
+        pa.field("label", pa.string(), nullable=False),  # unknown, at rank 1, for what is far from all
+        pa.field("probability", pa.float64()),  # that the image is of it, if it is of one of them
+        pa.field("novelty", pa.float64(), nullable=False),  # share of the taught images that are less strange
+    ]
+)
+
 # Which label each pixel has, in runs along the rows: np.repeat(labels, lengths).reshape(height_px, width_px).
 MASKS = pa.schema(
     [
@@ -257,6 +267,7 @@ FACTS: dict[str, pa.Schema] = {
     "interfaces": INTERFACES,
     "regions": REGIONS,
     "particles": PARTICLES,
+    "classes": CLASSES,
     "masks": MASKS,
     "restorations": RESTORATIONS,
 }

@@ -42,6 +42,7 @@ PARTS = {  # kept in Parquet, or computed from what is
     "interfaces": "interface",
     "regions": "region",
     "particles": "particle",
+    "classes": "class",
     "masks": "mask",
     "restorations": "restoration",
     "rings": "ring",

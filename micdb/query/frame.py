@@ -47,7 +47,7 @@ class Frame(Shaping, Answers):
     base
         Table it starts from: images, samples, properties, runs, or one of what runs found: defects, and
         in Parquet parts atoms, bonds, embeddings, patches, tracks, latents, lattices, heights, tilts, phases,
-        regions, particles, masks, restorations.
+        regions, particles, classes, masks, restorations.
     steps, schema, vocabulary
         Verbs so far, the columns they leave, and what is known of the catalog; `then` passes them on.
     """
