@@ -34,9 +34,9 @@ _LEAST_SCANNED = 0.5
 _WEIGHT = np.concatenate([np.full(length, length**-0.5) for length in BLOCKS.values()])
 
 
-def space_name(nm_per_pixel: float | None) -> str:
+def space_name(nm_per_pixel: float | None, extractor: str = "texture") -> str:
     """Return the space of a scale: ``texture@256nm``, ``texture@0.0625nm``, ``texture@px`` for None."""
-    return UNSCALED if nm_per_pixel is None else f"texture@{nm_per_pixel:.10g}nm"
+    return f"{extractor}@px" if nm_per_pixel is None else f"{extractor}@{nm_per_pixel:.10g}nm"
 
 
 def describe(image: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -83,6 +83,7 @@ class Texture(Extractor):
         },
     )
     schemas: ClassVar[Mapping[str, pa.Schema]] = {"embeddings": EMBEDDINGS}
+    dim: ClassVar[int] = DIM  # of its vectors
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
@@ -91,7 +92,11 @@ class Texture(Extractor):
     @property
     def spaces(self) -> tuple[Space, ...]:
         """One space per scale, and the unscaled one last."""
-        return tuple(Space(space_name(scale), DIM, scale) for scale in self._scales)
+        return tuple(Space(space_name(scale, self.card.name), self.dim, scale) for scale in self._scales)
+
+    def describe(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
+        """Return the vector ``(dim,)`` of one image; parameters as for `describe` of this module."""
+        return describe(image)
 
     @property
     def _scales(self) -> tuple[float | None, ...]:
@@ -106,14 +111,17 @@ class Texture(Extractor):
     def _extract(self, picture: Picture) -> Extraction | Refusal:
         if picture.modality == "diffraction":
             return Refusal(picture.image, "a diffraction pattern has no texture in real space")
-        frames = _usable(picture)
+        frames = usable(picture)
         if isinstance(frames, str):
             return Refusal(picture.image, frames)
         shape = _common_shape(frames)
         scales = self._reachable(shape, picture.pixel_size)
         if isinstance(scales, str):
             return Refusal(picture.image, scales)
-        vectors = {space_name(scale): _vector(frames, scale, picture.pixel_size) for scale in scales}
+        vectors = {
+            space_name(scale, self.card.name): self._vector(frames, scale, picture.pixel_size)
+            for scale in scales
+        }
         rows = {name: vector for name, vector in vectors.items() if vector is not None}
         if not rows:
             return Refusal(picture.image, "the image is blank at every scale it can give")
@@ -123,6 +131,26 @@ class Texture(Extractor):
             "vector": list(rows.values()),
         }
         return Extraction(picture.image, {"embeddings": pa.table(table, schema=EMBEDDINGS)})
+
+    def _vector(
+        self,
+        frames: list[npt.NDArray[np.float64]],
+        scale: float | None,
+        pixel_size: tuple[float, float] | None,
+    ) -> npt.NDArray[np.float32] | None:
+        """Return the mean unit vector over the frames, or None when all are blank at that scale."""
+        factors = (1.0, 1.0)
+        if scale is not None and pixel_size is not None:
+            factors = (scale / pixel_size[0], scale / pixel_size[1])
+        found = []
+        for frame in frames:
+            image = resample(scaled(frame), factors)
+            if not constant(image):
+                found.append(self.describe(image))
+        if not found:
+            return None
+        mean = np.mean(found, axis=0)
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
 
     def _reachable(
         self, shape: tuple[int, int], pixel_size: tuple[float, float] | None
@@ -171,7 +199,7 @@ def _nearest(wanted: object) -> float:
     return min(LADDER, key=lambda rung: abs(math.log(rung / wanted)))
 
 
-def _usable(picture: Picture) -> list[npt.NDArray[np.float64]] | str:
+def usable(picture: Picture) -> list[npt.NDArray[np.float64]] | str:
     """Return the scanned part of some frames, all finite and none blank; or why there is none."""
     count = len(picture.pixels)
     if picture.pixels.size == 0:
@@ -185,24 +213,11 @@ def _usable(picture: Picture) -> list[npt.NDArray[np.float64]] | str:
     return parts or "the image is blank: every pixel has the same value"
 
 
+def scaled(frame: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return a frame about its median, between -1 and 1: 1e-4 of the offset must survive float32."""
+    centred = frame - np.median(frame)
+    return np.asarray(centred / np.abs(centred).max())
+
+
 def _common_shape(frames: list[npt.NDArray[np.float64]]) -> tuple[int, int]:
     return min(frame.shape[0] for frame in frames), min(frame.shape[1] for frame in frames)
-
-
-def _vector(
-    frames: list[npt.NDArray[np.float64]], scale: float | None, pixel_size: tuple[float, float] | None
-) -> npt.NDArray[np.float32] | None:
-    """Return the mean unit vector over the frames, or None when all are blank at that scale."""
-    factors = (1.0, 1.0)
-    if scale is not None and pixel_size is not None:
-        factors = (scale / pixel_size[0], scale / pixel_size[1])
-    found = []
-    for frame in frames:
-        centred = frame - np.median(frame)  # a range of 1e-4 of the offset must survive float32
-        image = resample(centred / np.abs(centred).max(), factors)
-        if not constant(image):
-            found.append(describe(image))
-    if not found:
-        return None
-    mean = np.mean(found, axis=0)
-    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)

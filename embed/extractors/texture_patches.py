@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from micdb.embed.extractors.texture import check_rung, describe
+from micdb.embed.extractors.texture import check_rung, describe, scaled, space_name
 from micdb.embed.extractors.texture_features import DIM, TILE
 from micdb.embed.sampling import LADDER, available, constant, origin, resample, resampled, scanned
 from micdb.errors import UsageError
@@ -24,16 +24,11 @@ from micdb.populate.extractor import Card, Extraction, Extractor, Space
 from micdb.populate.facts import PATCHES
 from micdb.records import Picture, Refusal
 
-UNSCALED = "texture-patches@px"
+UNSCALED = space_name(None, "texture-patches")
 
 _LEAST_SCANNED = 0.5
 _Scale = float | None
 _Row = dict[str, Any]
-
-
-def space_name(nm_per_pixel: _Scale) -> str:
-    """Return the space of a scale: ``texture-patches@32nm``, ``texture-patches@px`` for None."""
-    return UNSCALED if nm_per_pixel is None else f"texture-patches@{nm_per_pixel:.10g}nm"
 
 
 def starts(size: int, most: int) -> list[int] | None:
@@ -98,6 +93,7 @@ class TexturePatches(Extractor):
     )
     schemas: ClassVar[Mapping[str, pa.Schema]] = {"patches": PATCHES}
     window: ClassVar[int | None] = TILE
+    dim: ClassVar[int] = DIM  # of its vectors
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
@@ -105,12 +101,16 @@ class TexturePatches(Extractor):
         for name in ("most", "frames"):
             value = self.parameters[name]
             if value is None or value < 1:
-                raise UsageError(f"texture-patches: parameter {name} is {value!r}; it must be at least 1")
+                raise UsageError(f"{self.card.name}: parameter {name} is {value!r}; it must be at least 1")
 
     @property
     def spaces(self) -> tuple[Space, ...]:
         """One space per scale, and the unscaled one last."""
-        return tuple(Space(space_name(scale), DIM, scale) for scale in self._scales)
+        return tuple(Space(space_name(scale, self.card.name), self.dim, scale) for scale in self._scales)
+
+    def describe(self, window: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
+        """Return the vector ``(dim,)`` of a window."""
+        return describe(window)
 
     @property
     def _scales(self) -> tuple[_Scale, ...]:
@@ -157,16 +157,16 @@ class TexturePatches(Extractor):
         scales = self._reachable((part.shape[0], part.shape[1]), picture.pixel_size)
         if isinstance(scales, str):
             return scales
-        centred = part - np.median(part)  # a range of 1e-4 of the offset must survive float32
-        centred /= np.abs(centred).max()
+        centred = scaled(part)
         rows: list[_Row] = []
         for scale in scales:
             factors = _factors(scale, picture.pixel_size)
             for place, vector in self._windows(centred, factors):
                 y, x, height, width = _box(place, factors, part.shape)
                 rows.append({
-                    "frame": frame, "space": space_name(scale), "x_px": x + corner[1], "y_px": y + corner[0],
-                    "width_px": width, "height_px": height, "vector": vector,
+                    "frame": frame, "space": space_name(scale, self.card.name),
+                    "x_px": x + corner[1], "y_px": y + corner[0], "width_px": width, "height_px": height,
+                    "vector": vector,
                 })  # fmt: skip
         return rows or "the image is blank wherever a window was taken, at every scale it can give"
 
@@ -184,7 +184,7 @@ class TexturePatches(Extractor):
             for x in grid[1]:
                 window = small[y : y + TILE, x : x + TILE]
                 if np.ptp(window) > least and not constant(window):
-                    vector = describe(window)
+                    vector = self.describe(window)
                     length = max(float(np.linalg.norm(vector)), 1e-12)
                     yield (y, x), np.asarray(vector / length, dtype=np.float32)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from micdb.embed.extractors.texture import Texture
 from micdb.embed.extractors.texture_features import TILE
-from micdb.embed.extractors.texture_patches import UNSCALED, TexturePatches, space_name, starts
+from micdb.embed.extractors.texture_patches import UNSCALED, TexturePatches, starts
 from micdb.embed.simulate.microstructures.scenes import SCENES
 from micdb.embed.simulate.microstructures.sem import Detector, scan
 from micdb.embed.simulate.microstructures.view import View
@@ -186,7 +186,7 @@ class TestRefusals:
 
     def test_a_scale_of_its_own_is_one_space(self):
         (space,) = TexturePatches(nm_per_pixel=32.0).spaces
-        assert (space.name, space.nm_per_pixel) == (space_name(32.0), 32.0)
+        assert (space.name, space.nm_per_pixel) == ("texture-patches@32nm", 32.0)
 
 
 def test_vectors_of_patches_are_checked_before_they_are_kept():
