@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from micdb.embed.simulate.microstructures.canvas import Canvas
 from micdb.embed.simulate.microstructures.cells import voronoi
@@ -19,6 +20,8 @@ Form = Literal["sphere", "rough", "faceted", "rod"]
 
 #: Forms of deposited particles.
 FORMS: tuple[Form, ...] = ("sphere", "rough", "faceted", "rod")
+
+_PUSHES = 40  # rounds after which a layer has settled
 
 
 def spheroidite(
@@ -68,6 +71,7 @@ def deposited(
     form: Form = "sphere",
     clustering: float = 0.5,
     overlap: float = 0.1,
+    layer: bool = False,
 ) -> Scene:
     """Draw particles on a substrate; later ones lie on earlier ones and hide them.
 
@@ -92,6 +96,8 @@ def deposited(
         Share of particles that stick to an earlier one, 0 to 1.
     overlap
         How deep stuck ones overlap in the picture, as a share of the smaller one's radius: 0 touches.
+    layer
+        Whether they settle side by side, so that they hardly lie on one another.
     """
     rng = np.random.default_rng(seed)
     mean_area = math.pi / 4 * diameter**2 * math.exp(2 * spread**2)
@@ -99,6 +105,8 @@ def deposited(
     count = view.count(cover / mean_area, margin)
     radii = diameter / 2 * np.exp(rng.normal(0.0, spread, count))
     centres = _clusters(view.scatter(count, rng, margin), radii, clustering, overlap, rng)
+    if layer:
+        _settle(centres, radii)
     canvas = Canvas(view)
     height, thickness, tone = (np.zeros(view.shape) for _ in range(3))
     for centre, radius in zip(centres, radii, strict=True):
@@ -135,6 +143,25 @@ def _clusters(
             [math.cos(angle[number]), math.sin(angle[number])]
         )
     return centres
+
+
+def _settle(centres: Floats, radii: Floats) -> None:
+    """Push particles that lie on one another apart, in place; where there is no room they still do a little.
+
+    Each pair moves along the line of its centres by what it overlaps, as discs that repel do (Lubachevsky and
+    Stillinger, J. Stat. Phys. 60, 561, 1990, by a simpler dynamics).
+    """
+    for _ in range(_PUSHES):
+        pairs = cKDTree(centres).query_pairs(2 * float(radii.max()), output_type="ndarray")
+        if not len(pairs):
+            return
+        apart = centres[pairs[:, 1]] - centres[pairs[:, 0]]
+        far = np.maximum(np.hypot(*apart.T), 1e-9)
+        deep = radii[pairs].sum(axis=1) - far
+        over = deep > 0
+        push = (0.5 * deep / far)[over, None] * apart[over]
+        for side, sign in ((0, -1), (1, 1)):
+            np.add.at(centres, pairs[over, side], sign * push)
 
 
 def _form(form: Form, radius: float, rng: np.random.Generator) -> Shape:
