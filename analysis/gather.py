@@ -26,6 +26,9 @@ class Frame(Protocol):
     def context(self) -> Context:
         """Return the surroundings of the query."""
 
+    def __contains__(self, name: object, /) -> bool:
+        """Return whether a column of that name is shown."""
+
     def __getitem__(self, names: list[str], /) -> Any:
         """Return a frame of these columns; properties resolve by name."""
 
@@ -53,6 +56,13 @@ def read_vectors(context: Context, names: Sequence[str], uids: pd.Series[Any]) -
     UsageError
         Nothing of that name fills vectors.
     """
+    return {name: found for name, (_, found) in read_spaces(context, names, uids).items()}
+
+
+def read_spaces(
+    context: Context, names: Sequence[str], uids: pd.Series[Any]
+) -> dict[str, tuple[vectors.Space, Vectors]]:
+    """Return the space that each name means beside the vectors in it; see `read_vectors`."""
     if not names:
         return {}
     wanted = local(((uid,) for uid in uids), [("uid", "text")])
@@ -64,5 +74,5 @@ def read_vectors(context: Context, names: Sequence[str], uids: pd.Series[Any]) -
     for name in names:
         space = vectors.best_space(context, name, images)
         held, matrix = vectors.load(context, space, images)
-        found[name] = Vectors(space.name, [uid_of[int(pk)] for pk in held], matrix)
+        found[name] = space, Vectors(space.name, [uid_of[int(pk)] for pk in held], matrix)
     return found

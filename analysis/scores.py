@@ -66,3 +66,28 @@ def coverage(observed: Floats, low: Floats, high: Floats, groups: Ints) -> float
 def width(low: Floats, high: Floats) -> float | None:
     """Return the mean length of the intervals [target's unit]; None without intervals."""
     return None if np.isnan(low).any() else float(np.mean(high - low))
+
+
+def calibration_error(probability: Floats, right: NDArray[np.bool_], *, bins: int = 10) -> float:
+    """Return the expected calibration error of probabilities ``(n,)`` of being `right` ``(n,)``.
+
+    Mean absolute difference of mean probability and share that is right, over bins of as many rows each
+    (Guo et al., ICML 2017; Nixon et al., CVPR Workshops 2019). With few rows chance alone gives some.
+    """
+    parts = np.array_split(np.argsort(probability, kind="stable"), min(bins, len(probability)))
+    gaps = [len(rows) * abs(probability[rows].mean() - right[rows].mean()) for rows in parts]
+    return float(np.sum(gaps) / len(probability))
+
+
+def calibration_by_chance(probability: Floats, *, bins: int = 10, seed: int = 0) -> float:
+    """Return the calibration error that exact probabilities of so many rows would show by chance."""
+    rng = np.random.default_rng(seed)
+    drawn = [rng.random(len(probability)) < probability for _ in range(100)]  # its error is then 1 in 20
+    return float(np.mean([calibration_error(probability, right, bins=bins) for right in drawn]))
+
+
+def macro_f1(confusion: Floats) -> Floats:
+    """Return the mean F1 over the classes that occur, from counts ``(..., observed, predicted)``."""
+    seen = confusion.sum(axis=-1)
+    f1 = 2 * np.diagonal(confusion, axis1=-2, axis2=-1) / np.maximum(seen + confusion.sum(axis=-2), 1e-12)
+    return np.asarray((f1 * (seen > 0)).sum(axis=-1) / np.maximum((seen > 0).sum(axis=-1), 1))

@@ -16,9 +16,11 @@ from sqlalchemy import Engine
 
 from micdb import compact as compacting
 from micdb import fsck, snapshots
+from micdb.analysis.classify import classify
 from micdb.analysis.library.library import Library
 from micdb.analysis.link import link
 from micdb.analysis.scorecard import scorecard
+from micdb.analysis.suggest import suggest
 from micdb.annotations import Annotations
 from micdb.bundle import export as exporting
 from micdb.bundle.form import Folder
@@ -80,7 +82,8 @@ class Database(Tables):
     @property
     def context(self) -> Context:
         """What frames need of the database."""
-        return Context(self.engine, self.root, query_picture.read_picture, link, load_images)
+        read = query_picture.read_picture
+        return Context(self.engine, self.root, read, link, load_images, classify, suggest)
 
     def pictures(self, of: Frame | Iterable[str]) -> Iterator[Picture]:
         """Yield the pixels of images in order, one at a time, as extractors see them.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from micdb.cli import output
-from micdb.cli.options import AsJson, Db, app, chosen
+from micdb.cli.classes import teach
+from micdb.cli.options import AsJson, Db, Where, app, chosen
 from micdb.errors import UsageError
 from micdb.extras import require
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def train(
-    name: Annotated[str, typer.Argument(help="Weights, named like their extractor: stem-atoms.")],
+    name: Annotated[str, typer.Argument(help="Weights, named like their extractor: stem-atoms, classify.")],
     out: Annotated[Path, typer.Option(help="Folder for the weights and their card.")] = Path(),
     steps: Annotated[int | None, typer.Option(help="Batches to learn from, instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.")] = None,
@@ -35,10 +36,24 @@ def train(
         str | None,
         typer.Option("--from-images", help="denoise: learn the noise of the images of this query."),
     ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="classify: property or column that names the class of an image.")
+    ] = None,
+    embedding: Annotated[
+        str, typer.Option(help="classify: extractors or spaces, joined: texture@px,micro.")
+    ] = "texture",
+    groups: Annotated[str, typer.Option(help="classify: columns that a fold must not split.")] = "sample",
+    where: Where = None,
     db: Db = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a network again from simulated images, or go on training it from one's own."""
+    """Train again from simulated images, go on training from one's own, or learn classes from labels."""
+    if name == "classify":
+        teach(
+            chosen(db), out, label=label, embedding=embedding, groups=groups, where=where, seed=seed or 0,
+            as_json=as_json,
+        )  # fmt: skip
+        return
     require("torch")
     with output.progress(f"train {name}") as advance:
         if from_images is not None:

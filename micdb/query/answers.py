@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from os import PathLike
 from pathlib import Path
@@ -210,6 +210,15 @@ class Answers:
         """Link a property to structure; see `micdb.analysis.link`."""
         return self.context.link(self, formula, groups=groups, **options)
 
+    def classify(self, label: str, **options: Any) -> Any:
+        """Learn to name the classes of images from those labelled; see `micdb.analysis.classify.classify`."""
+        return self._opened(self.context.classify)(self, label, **options)
+
+    def suggest(self, n: int = 10, **options: Any) -> pd.DataFrame:
+        """Return the images to annotate next; see `micdb.analysis.suggest.suggest`."""
+        found: pd.DataFrame = self._opened(self.context.suggest)(self, n, **options)
+        return found
+
     def find_motif(
         self,
         motif: Motif,
@@ -317,6 +326,12 @@ class Answers:
     @property
     def _run(self) -> Query:
         return self._query()
+
+    def _opened(self, analysis: Callable[..., Any] | None) -> Callable[..., Any]:
+        self._require_images("classify() and suggest()")
+        if analysis is None:
+            raise UsageError("this frame knows no database: open one with micdb.open()")
+        return analysis
 
     def _query(self, *more: Verb) -> Query:
         """Return the query, with further verbs that change no column."""
