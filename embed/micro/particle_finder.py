@@ -32,6 +32,7 @@ Labels = npt.NDArray[np.int32]
 _SMALLEST_SIDE = 32  # [pixel] of a shrunk image
 _LEAST_DEPTH = 0.15  # of a candidate
 _SIZES = (3.0, 70.0)  # [pixel of the scale] diameters that the network was taught, with some room
+_MIDDLE = 16.0  # [pixel of the scale] of those sizes
 _FARTHEST = 1.3  # [radius in that direction] of a pixel that belongs to a particle
 _ASTRAY = 1.0  # weight of how far off the centre it names lies [radius], beside how far out the pixel lies
 _OUTSIDE = 0.5  # probability of being inside below which a pixel belongs to none
@@ -65,7 +66,7 @@ class Candidates:
     outlines
         ``(n,)``.
     signs
-        ``(n, 4)`` of how sure they are; see `SIGNS`.
+        ``(n, 5)`` of how sure they are; see `SIGNS`.
     scale
         By how much the image was shrunk ``(n,)``.
     """
@@ -91,8 +92,8 @@ class Seen:
     way: Halves
 
 
-#: From what the score is told: 1, log odds of the depth, how far neighbouring pixels disagree, ln diameter.
-SIGNS = ("constant", "log odds of the depth", "disagreement", "ln diameter")
+#: From what the score is told; the size is in pixels of the scale.
+SIGNS = ("constant", "log odds of the depth", "disagreement of neighbours", "ln size", "ln size, squared")
 
 
 def find(
@@ -186,7 +187,8 @@ def _candidates(maps: Maps, scale: int, corner: tuple[int, int]) -> Candidates:
     off = np.hypot(*(centres - centre[:, None]).transpose(2, 0, 1)).mean(axis=1)
     off += np.abs(radii - outline.radii[:, None]).mean(axis=(1, 2))
     at = maps[DEEP, rows, columns].astype(np.float64).mean(axis=1)
-    signs = np.column_stack((np.ones(len(y)), at, off / size, np.log(size)))
+    relative = np.log(size / _MIDDLE)
+    signs = np.column_stack((np.ones(len(y)), at, off / size, relative, relative**2))
     use = (size > _SIZES[0]) & (size < _SIZES[1])
     return Candidates(outline[use].scaled(scale), signs[use], np.full(int(use.sum()), scale, float))
 

@@ -140,6 +140,6 @@ def _right(outlines: Outlines, made: ParticleImage) -> npt.NDArray[np.bool_]:
 
 def _fitted(signs: Floats, right: npt.NDArray[np.bool_]) -> list[float]:
     if right.all() or not right.any():  # a network that learnt nothing
-        return [0.0, 1.0, 0.0, 0.0]
+        return [0.0, 1.0, *[0.0] * (len(SIGNS) - 2)]
     fit = LogisticRegression(C=1e3, max_iter=1000).fit(signs[:, 1:], right)
-    return [round(float(one), 5) for one in (fit.intercept_[0], *fit.coef_[0])][: len(SIGNS)]
+    return [round(float(one), 5) for one in (fit.intercept_[0], *fit.coef_[0])]

@@ -57,7 +57,7 @@ def discs(*circles, shape=(96, 96)):
 
 
 def found(made):
-    return find(made.image, Oracle(made), [0.0, 1.0, 0.0, 0.0], 0.5)
+    return find(made.image, Oracle(made), [0.0, 1.0, 0.0, 0.0, 0.0], 0.5)
 
 
 def test_discs_that_touch_are_parted():
