@@ -61,6 +61,14 @@ def test_the_page_of_annotations_runs(tmp_path):
     assert "180 pixels of cementite" in run.stdout
 
 
+def test_the_page_of_microstructures_runs(tmp_path):
+    page = "".join(blocks("python", (ROOT / "docs" / "microstructures.md").read_text()))
+    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"^(9|10|11) images of pearlite$", run.stdout, re.MULTILINE), run.stdout
+    assert "16 are labelled, 4 are not" in run.stdout
+
+
 def test_the_page_of_defects_runs(tmp_path):
     (page,) = blocks("python", (ROOT / "docs" / "defects.md").read_text())
     run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
