@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from micdb.analysis.gather import Frame, read_spaces, read_table
@@ -24,6 +25,7 @@ from micdb.catalog.engine import reading
 from micdb.embed.extractors.classify import UNCERTAINTY as OF_CLASSES
 from micdb.embed.extractors.segment import UNCERTAINTY as OF_PHASES
 from micdb.errors import UnknownColumnError, UsageError
+from micdb.query.search import vectors
 
 if TYPE_CHECKING:
     from micdb.query.context import Context
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+PATCHES = "patches"
+_PLACE = ("frame", "x_px", "y_px", "width_px", "height_px")
 _LEAST = 0.02  # weight of an image that a model is sure of: it still stands for images like it
 _MOST = 20_000  # images that are clustered: more are drawn from with the seed
 _CLUSTERS = 600  # k-means takes a second at this many; more annotated images are drawn from
@@ -41,11 +45,12 @@ def suggest(
     n: int = 10,
     *,
     label: str | None = None,
-    embedding: str | Sequence[str] = ("texture",),
+    embedding: str | Sequence[str] | None = None,
     uncertainty: str | None = None,
+    level: Literal["image", "patch"] = "image",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the images of a frame to annotate next, the most telling first.
+    """Return the images of a frame, or places in them, to annotate next, the most telling first.
 
     Parameters
     ----------
@@ -57,20 +62,24 @@ def suggest(
         Column or property that is to be learnt: images that have it are annotated already. None for phases:
         images on which masks are drawn are.
     embedding
-        Extractors or spaces whose vectors are joined, as for `micdb.analysis.classify.classify`.
+        Extractors or spaces whose vectors are joined, as for `micdb.analysis.classify.classify`; None for
+        ``texture``. Of places it is one, ``texture-patches`` unless given.
     uncertainty
         Column from 0 (sure) to 1; None for the roll-up of ``classify`` or, without a label, of ``segment``.
         What is missing counts as 1, and so does all where there is no such roll-up.
+    level
+        ``patch`` suggests windows of images that are not annotated, each as uncertain as its image.
     seed
         Of the clusters.
 
     Returns
     -------
     DataFrame
-        ``uid``, ``name``; why: ``uncertainty``, ``distance`` from the nearest image that is annotated or
-        suggested before it (root of the mean cosine distance, 0 to 1.4; missing for the first of all), and
-        ``stands_for``, the images of its cluster. In ``attrs``: ``annotated``, ``candidates``, ``missing``
-        (images without vectors), ``uncertainty`` (the column, or None) and ``space``.
+        ``uid``, ``name``; of places ``frame``, ``x_px``, ``y_px``, ``width_px``, ``height_px``; why:
+        ``uncertainty``, ``distance`` from the nearest that is annotated or suggested before it (root of the
+        mean cosine distance, 0 to 1.4; missing for the first of all), and ``stands_for``, how many are in its
+        cluster. In ``attrs``: ``annotated``, ``candidates``, ``missing`` (images without vectors),
+        ``uncertainty`` (the column, or None) and ``space``.
 
     Raises
     ------
@@ -82,25 +91,30 @@ def suggest(
     for name, value, least in (("n", n, 1), ("seed", seed, 0)):
         if not isinstance(value, Integral) or value < least:
             raise UsageError(f"{name} is {value!r}; it is a whole number of at least {least}")
-    blocks = (embedding,) if isinstance(embedding, str) else tuple(dict.fromkeys(embedding))
-    if not blocks:
-        raise UsageError("embedding names whose vectors to compare: embedding=('texture',)")
-    table, column = _table(frame, label, uncertainty)
-    points, keep, spaces = _points(frame.context, blocks, table["uid"])
-    table = table[keep].reset_index(drop=True)
+    if level not in ("image", "patch"):
+        raise UsageError(f"level is {level!r}; it is 'image' or 'patch'")
+    given = embedding or ("texture" if level == "image" else "texture-patches")
+    blocks = (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
+    images, column = _table(frame, label, uncertainty)
+    if level == "image":
+        table, points, spaces = _images(frame.context, blocks, images)
+    else:
+        table, points, spaces = _places(frame, blocks, images)
     known = _annotated(frame.context, table, label)
     if known.all():
-        raise UsageError(f"no image is left: {len(table)} have vectors, and all of them are annotated")
+        n_images = table["uid"].nunique()
+        raise UsageError(f"no image is left: {n_images} have vectors, and all of them are annotated")
     doubt = np.ones(len(table)) if column is None else table[column].fillna(1.0).to_numpy(np.float64)
     with one_thread():
         chosen, sizes = choose(points, np.flatnonzero(known), doubt, n, seed=seed)
-    made = table.loc[chosen, ["uid", "name"]].reset_index(drop=True)
+    shown = ["uid", "name", *(_PLACE if level == "patch" else ())]
+    made = table.loc[chosen, shown].reset_index(drop=True)
     made["uncertainty"] = doubt[chosen]
     made["distance"] = _distances(points, np.flatnonzero(known), chosen)
     made["stands_for"] = sizes
     made.attrs = {
-        "annotated": int(known.sum()), "candidates": int((~known).sum()), "missing": int((~keep).sum()),
-        "uncertainty": column, "space": spaces, "seed": seed,
+        "annotated": int(known.sum()), "candidates": int((~known).sum()),
+        "missing": len(images) - table["uid"].nunique(), "uncertainty": column, "space": spaces, "seed": seed,
     }  # fmt: skip
     return made
 
@@ -160,23 +174,45 @@ def _table(frame: Frame, label: str | None, uncertainty: str | None) -> tuple[pd
     return read_table(frame, names), None
 
 
-def _points(
-    context: Context, blocks: Sequence[str], uids: pd.Series[Any]
-) -> tuple[Floats, NDArray[np.bool_], list[str]]:
-    """Return unit vectors, blocks side by side, of the images that have all of them."""
-    spaces = read_spaces(context, blocks, uids)
-    keep = np.ones(len(uids), bool)
+def _images(
+    context: Context, blocks: Sequence[str], table: pd.DataFrame
+) -> tuple[pd.DataFrame, Floats, list[str]]:
+    """Return the images that have all vectors, those as unit vectors side by side, and the spaces."""
+    spaces = read_spaces(context, blocks, table["uid"])
+    keep = np.ones(len(table), bool)
     parts = []
     for _, found in spaces.values():
-        at = pd.Index(found.keys).get_indexer(pd.Index(uids))
+        at = pd.Index(found.keys).get_indexer(pd.Index(table["uid"]))
         keep &= at >= 0
-        matrix = np.asarray(found.matrix, np.float64)
-        matrix = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
-        parts.append((matrix, at))
+        parts.append((_unit(found.matrix), at))
     if not keep.any():
         raise UsageError(f"no image has vectors of {', '.join(blocks)}: micdb populate {blocks[0]}")
-    joined = np.hstack([matrix[at[keep]] for matrix, at in parts]) / np.sqrt(2 * len(parts))
-    return joined, keep, [space.name for space, _ in spaces.values()]
+    joined = np.hstack([matrix[at[keep]] for matrix, at in parts]) / np.sqrt(len(parts))
+    return table[keep].reset_index(drop=True), joined, [space.name for space, _ in spaces.values()]
+
+
+def _places(
+    frame: Frame, blocks: Sequence[str], table: pd.DataFrame
+) -> tuple[pd.DataFrame, Floats, list[str]]:
+    """Return the windows of images in the scaled space that holds most, their unit vectors, and the space."""
+    if len(blocks) > 1:
+        raise UsageError(f"places are compared in one space, not in {len(blocks)}: name one embedding")
+    known = vectors.spaces(frame.context, blocks[0], table=PATCHES)
+    rows = frame[["uid"]].explode(PATCHES).to_arrow(nested=True)
+    counts = {space: pc.sum(pc.equal(rows["space"], space.name)).as_py() or 0 for space in known}
+    best = max(known, key=lambda space: (counts[space] > 0, space.nm_per_pixel is not None, counts[space]))
+    rows = rows.filter(pc.equal(rows["space"], best.name))
+    if not rows.num_rows:
+        raise UsageError(f"no image has vectors of {blocks[0]}: micdb populate {blocks[0]}")
+    matrix = np.stack(rows["vector"].to_numpy())
+    found = rows.select(["uid", *_PLACE]).to_pandas().merge(table, on="uid", how="left")
+    return found, _unit(matrix), [best.name]
+
+
+def _unit(matrix: NDArray[np.floating]) -> Floats:
+    """Return vectors whose squared distances are cosine distances."""
+    plain = np.asarray(matrix, np.float64)
+    return plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-12) / np.sqrt(2)
 
 
 def _annotated(context: Context, table: pd.DataFrame, label: str | None) -> NDArray[np.bool_]:

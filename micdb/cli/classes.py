@@ -39,8 +39,9 @@ def suggest(
         str | None, typer.Option(help="Property that is to be learnt; without it, phases are.")
     ] = None,
     embedding: Annotated[
-        str, typer.Option(help="Extractors or spaces, joined: texture@px,micro.")
-    ] = "texture",
+        str | None, typer.Option(help="Extractors or spaces, joined: texture@px,micro.")
+    ] = None,
+    places: Annotated[bool, typer.Option("--places", help="Windows of images.")] = False,
     uncertainty: Annotated[
         str | None, typer.Option(help="Column from 0 (sure) to 1, instead of the model's.")
     ] = None,
@@ -55,5 +56,8 @@ def suggest(
 
     with opening.open(chosen(db)) as base:
         frame = base.images.query(where) if where else base.images
-        found = frame.suggest(n, label=label, embedding=split(embedding), uncertainty=uncertainty, seed=seed)
+        found = frame.suggest(
+            n, label=label, embedding=split(embedding) if embedding else None, uncertainty=uncertainty,
+            level="patch" if places else "image", seed=seed,
+        )  # fmt: skip
     output.print_frame(found, "json" if as_json else form)

@@ -105,6 +105,22 @@ def test_what_to_label_next(lab, run):
         assert phases["uid"][0] not in set(after["uid"])
 
 
+def test_places_to_annotate_next_are_windows_of_images_that_are_not(lab):
+    with opening.open(lab / "lab.micdb") as db:
+        db.populate("texture-patches")
+        found = db.images.suggest(6, label="constituent", level="patch")
+        new = set(db.images[db.images.constituent.isna()].to_pandas()["uid"])
+        assert set(found["uid"]) <= new
+        assert found.attrs["space"][0].startswith("texture-patches@")
+        assert (found["x_px"] + found["width_px"] <= 128).all()
+        assert (found["y_px"] + found["height_px"] <= 128).all()
+        assert len(found[["uid", "x_px", "y_px"]].drop_duplicates()) == 6
+        with pytest.raises(UsageError, match="places are compared in one space, not in 2"):
+            db.images.suggest(level="patch", embedding=("texture-patches", "texture"))
+        with pytest.raises(UsageError, match="level is 'pixel'; it is 'image' or 'patch'"):
+            db.images.suggest(level="pixel")
+
+
 def test_wrong_questions_are_told(lab, run):
     assert "name it with --label" in run("train", "classify")
     with opening.open(lab / "lab.micdb") as db:
