@@ -212,7 +212,8 @@ def _places(
 def _unit(matrix: NDArray[np.floating]) -> Floats:
     """Return vectors whose squared distances are cosine distances."""
     plain = np.asarray(matrix, np.float64)
-    return plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-12) / np.sqrt(2)
+    unit = plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-12)
+    return np.asarray(unit / np.sqrt(2), dtype=np.float64)
 
 
 def _annotated(context: Context, table: pd.DataFrame, label: str | None) -> NDArray[np.bool_]:
