@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from micdb.embed.restore.extractor import Restorer
+from micdb.embed.nets import weights
+from micdb.embed.restore.extractor import Restorer, texts
 from micdb.populate.extractor import Card
+
+_KNOWN = weights.card("denoise")
 
 
 class Denoise(Restorer):
@@ -37,5 +40,7 @@ class Denoise(Restorer):
             "Zhang et al., IEEE Trans. Image Process. 26, 3142 (2017): residual learning; Batson & Royer, "
             "ICML 2019: self-supervision; Koho et al., Nat. Commun. 10, 3103 (2019): resolution"
         ),
+        weights_hash=_KNOWN.sha256,
+        validated=texts(_KNOWN),
         scale="any; details down to 2 pixels",
     )

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from micdb.embed.restore.extractor import Restorer
+from micdb.embed.nets import weights
+from micdb.embed.restore.extractor import Restorer, texts
 from micdb.embed.restore.network import FINER
 from micdb.populate.extractor import Card
+
+_KNOWN = weights.card("super-resolve")
 
 
 class SuperResolve(Restorer):
@@ -37,5 +40,7 @@ class SuperResolve(Restorer):
             "de Haan et al., Sci. Rep. 9, 12050 (2019): super-resolution in SEM; Shi et al., CVPR 2016: "
             "sub-pixel convolution; Koho et al., Nat. Commun. 10, 3103 (2019): resolution"
         ),
+        weights_hash=_KNOWN.sha256,
+        validated=texts(_KNOWN),
         scale="any; probes up to about 1.3 pixels wide (standard deviation)",
     )

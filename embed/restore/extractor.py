@@ -59,7 +59,7 @@ class Restorer(Extractor):
         self._folder = weights.FOLDER if given is None else _own_folder(self.name, given)
         self._known = weights.card(self.name, self._folder)
         self.card = replace(  # type: ignore[misc]  # of this instance: the weights' hash makes another run
-            self.card, weights_hash=self._known.sha256, validated=_texts(self._known)
+            self.card, weights_hash=self._known.sha256, validated=texts(self._known)
         )
 
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
@@ -149,7 +149,8 @@ def _rollups(found: list[_Frame]) -> dict[str, tuple[float | None, str | None]]:
     }
 
 
-def _texts(known: weights.Weights) -> dict[str, str]:
+def texts(known: weights.Weights) -> dict[str, str]:
+    """Return what a card says was measured, as text."""
     return {name: str(value) for name, value in known.measured.items()}
 
 

@@ -1,0 +1,259 @@
+"""Measure `denoise` on simulations it never saw: ``python benchmarks/restore.py WHAT``.
+
+``denoise``: PSNR, SSIM and resolution against BM3D (Dabov et al. 2007, ``pip install bm3d``, free for research
+only) and non-local means, electrons alone: both told how many they are, or BM3D left to estimate the noise as
+`denoise` is. ``blind``: the same where noise is of any kind. ``check``: what `denoise` says of itself against
+the truth. ``measuring``: whether columns are found better, and phases told better, in restored images.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.spatial import cKDTree
+from skimage.metrics import structural_similarity
+from skimage.restoration import denoise_nl_means, estimate_sigma
+
+from micdb.embed.atoms.detect import heat_map, peaks
+from micdb.embed.micro.view import view
+from micdb.embed.nets import weights
+from micdb.embed.nets.unet import UNet
+from micdb.embed.restore.check import check
+from micdb.embed.restore.network import restored
+from micdb.embed.restore.noise import smoothed
+from micdb.embed.restore.ring_correlation import agreement
+from micdb.embed.simulate.exposure import Exposure, expose, random_exposure
+from micdb.embed.simulate.microstructures.varied_images import random_micrograph
+from micdb.embed.simulate.microstructures.view import View
+from micdb.embed.train import atoms, micro
+from micdb.embed.train.noiseless import noiseless
+
+Image = npt.NDArray[np.floating]
+Method = Callable[[Image, float], Image]
+
+HELD_OUT, TUNED = 2**44, 2**45  # seeds
+SIDE = 160  # [pixel]
+DOSES = (2.0, 8.0, 32.0, 128.0)  # [electron] where the image is 1
+
+
+def scenes(first: int, count: int) -> Iterator[tuple[int, Image]]:
+    """Yield seeds and images without noise that show something."""
+    for seed in range(first, first + count):
+        image = noiseless(SIDE, seed=seed)
+        if np.ptp(image):
+            yield seed, image
+
+
+def stabilised(image: Image, dose: float) -> Image:
+    """Return counts with a noise of 1 (Anscombe 1948)."""
+    return 2 * np.sqrt(np.maximum(image * dose, 0.0) + 3 / 8)
+
+
+def counts_of(value: Image, dose: float) -> Image:
+    """Return the unbiased inverse of `stabilised` (Makitalo & Foi 2011, closed form)."""
+    value = np.maximum(value, 2 * np.sqrt(3 / 8))
+    root = np.sqrt(1.5)
+    terms = value**2 / 4 + root / 4 / value - 11 / 8 / value**2 + 5 / 8 * root / value**3 - 1 / 8
+    return np.maximum(terms, 0.0) / dose
+
+
+def nl_means(image: Image, sigma: float, strength: float) -> Image:
+    """Return non-local means (Buades et al. 2005) as scikit-image has them."""
+    return denoise_nl_means(
+        np.asarray(image, np.float64), patch_size=5, patch_distance=7, h=strength * sigma, sigma=sigma,
+        fast_mode=True,
+    )  # fmt: skip
+
+
+def bm3d(image: Image, sigma: float) -> Image:
+    """Return BM3D, given the noise."""
+    from bm3d import bm3d as peer  # noqa: PLC0415 (only two of the tables need it)
+
+    return peer(np.asarray(image, np.float64), sigma)
+
+
+def floors(dose: float) -> dict[str, Method]:
+    """Return the classical methods for counted electrons; the strength of non-local means is tuned."""
+    strengths = (0.4, 0.6, 0.8, 1.0, 1.2)
+    tuned = dict.fromkeys(strengths, 0.0)
+    for seed, truth in scenes(TUNED, 8):
+        noisy = expose(truth, Exposure(dose), seed=seed)
+        for one in strengths:
+            tuned[one] += psnr(counts_of(nl_means(stabilised(noisy, dose), 1.0, one), dose), truth)
+    best = max(tuned, key=tuned.__getitem__)
+    return {
+        "non-local means": lambda y, d: counts_of(nl_means(stabilised(y, d), 1.0, best), d),
+        "BM3D": lambda y, d: counts_of(bm3d(stabilised(y, d), 1.0), d),
+        "BM3D, noise estimated": lambda y, _: bm3d(y, float(estimate_sigma(y))),
+    }
+
+
+def psnr(made: Image, truth: Image) -> float:
+    """Return the peak signal-to-noise ratio [dB]; the brightest pixels are 1."""
+    return float(-10 * np.log10(np.square(made - truth).mean()))
+
+
+def ssim(made: Image, truth: Image) -> float:
+    """Return the structural similarity (Wang et al. 2004)."""
+    return float(
+        structural_similarity(np.asarray(made, np.float64), np.asarray(truth, np.float64), data_range=1)
+    )
+
+
+def denoise(network: torch.nn.Module, count: int) -> None:
+    """Print PSNR, SSIM and resolution at each dose."""
+    ours: dict[str, Method] = {
+        "denoise, 1 turn": lambda y, _: restored(y, network),
+        "denoise": lambda y, _: restored(y, network, turns=2),
+        "denoise, 8 turns": lambda y, _: restored(y, network, turns=8),
+    }
+    for dose in DOSES:
+        methods = {"the image": lambda y, _: y, **floors(dose), **ours}
+        scores: dict[str, list[tuple[float, float, float]]] = {name: [] for name in methods}
+        for seed, truth in scenes(HELD_OUT, count):
+            noisy = expose(truth, Exposure(dose), seed=seed)
+            for name, method in methods.items():
+                made = method(noisy, dose)
+                fine = agreement(made, truth)
+                scores[name].append((psnr(made, truth), ssim(made, truth), 0.0 if fine is None else 2 / fine))
+        show(f"{dose:g} electrons", scores, ("PSNR [dB]", "SSIM", "resolved share of Nyquist"))
+
+
+def blind(network: torch.nn.Module, count: int) -> None:
+    """Print PSNR and SSIM where noise is of any kind and nobody knows its strength."""
+
+    def told(image: Image, _: float) -> Image:
+        return bm3d(image, float(estimate_sigma(image)))
+
+    methods: Mapping[str, Method] = {
+        "the image": lambda y, _: y,
+        "non-local means": lambda y, _: nl_means(y, float(estimate_sigma(y)), 0.8),
+        "BM3D": told,
+        "denoise": lambda y, _: restored(y, network, turns=2),
+    }
+    scores: dict[str, list[tuple[float, ...]]] = {name: [] for name in methods}
+    for seed, truth in scenes(HELD_OUT, count):
+        noisy = expose(truth, random_exposure(np.random.default_rng(seed)), seed=seed)
+        for name, method in methods.items():
+            made = method(noisy, 0.0)
+            scores[name].append((psnr(made, truth), ssim(made, truth)))
+    show("noise of any kind", scores, ("PSNR [dB]", "SSIM"))
+
+
+def show(title: str, scores: Mapping[str, list[tuple[float, ...]]], columns: tuple[str, ...]) -> None:
+    """Print means of scores."""
+    print(f"{title}: {', '.join(columns)}")
+    for name, values in scores.items():
+        print(f"  {name:24}", "  ".join(f"{value:8.3f}" for value in np.mean(values, axis=0)), flush=True)
+
+
+def checked(network: torch.nn.Module, count: int) -> None:
+    """Print how `denoise` judges itself against how the truth judges it."""
+
+    def restore(image: Image) -> npt.NDArray[np.float32]:
+        return restored(image, network, turns=2)
+
+    for dose in DOSES:
+        ratios: list[tuple[float, float]] = []
+        counts = np.zeros(3)
+        pure: list[float] = []
+        for seed, truth in scenes(HELD_OUT, count):
+            noisy = expose(truth, Exposure(dose), seed=seed)
+            made = restore(noisy)
+            found = check(noisy, made, restore)
+            pairs = (
+                (found.data_resolution_px, agreement(noisy, truth)),
+                (found.resolution_px, agreement(made, truth)),
+            )
+            ratios.append(tuple(np.nan if None in pair else pair[0] / pair[1] for pair in pairs))
+            wrong, shown = strength(made - truth), strength(made)
+            false = (wrong > shown / 2) & (shown > 0.05 * shown.mean())
+            counts += [(found.invented & false).sum(), false.sum(), found.invented.sum()]
+        for seed in range(HELD_OUT, HELD_OUT + 5):
+            noise = expose(np.full((SIDE, SIDE), 0.5), Exposure(dose), seed=seed)
+            pure.append(float(restore(noise).std() / noise.std()))
+        median, spread = np.nanmedian(ratios, axis=0), np.nanpercentile(ratios, (10, 90), axis=0)
+        print(
+            f"{dose:g} electrons: resolution said / true: data {median[0]:.2f} ({spread[0][0]:.2f} to "
+            f"{spread[1][0]:.2f}), restored {median[1]:.2f} ({spread[0][1]:.2f} to {spread[1][1]:.2f}); "
+            f"made of noise {counts[1] / (count * SIDE**2):.3f} of the area, "
+            f"found {counts[0] / counts[1]:.2f} of it, "
+            f"{counts[0] / max(counts[2], 1):.2f} of what is called so is so; "
+            f"of pure noise {np.mean(pure):.3f} is left",
+            flush=True,
+        )
+
+
+def strength(image: Image) -> Image:
+    """Return the mean square of structure around each pixel, as `micdb.embed.restore.check` weighs it."""
+    fine = image - smoothed(image, 8.0)
+    return smoothed(np.square(fine), 3.0)
+
+
+def measuring(network: torch.nn.Module, count: int) -> None:
+    """Print columns found and classes told in images as they are and restored."""
+    finder, namer = weights.unet("stem-atoms"), weights.unet("micro")
+    for low, high in ((1.5, 3.0), (3.0, 6.0), (6.0, 20.0)):
+        found: dict[str, list[Any]] = {"the image": [], "denoise": []}
+        seed = HELD_OUT
+        while len(found["denoise"]) < count:
+            seed += 1
+            one = atoms.scene(seed)
+            if not low <= one.conditions["counts"] < high or not len(one.xy):
+                continue
+            for name, image in (("the image", one.image), ("denoise", restored(one.image, network, turns=2))):
+                xy, _ = peaks(heat_map(image, finder), atoms.LEAST_PROBABILITY)
+                found[name].append(
+                    (*atoms.hits(xy, one.xy), *offsets(xy, one.xy, one.conditions["pixel_size"]))
+                )
+        for name, values in found.items():
+            hit, made, planted, square, near = np.sum(values, axis=0)
+            print(
+                f"columns, {low:g} to {high:g} counts, {name}: F1 {2 * hit / (made + planted):.3f}, "
+                f"rms {1e3 * np.sqrt(square / max(near, 1)):.1f} pm",
+                flush=True,
+            )
+    right: dict[str, list[float]] = {"the image": [], "denoise": []}
+    for seed in range(HELD_OUT, HELD_OUT + count):
+        _, made = random_micrograph(View((128, 128), 10.0), seed=seed)
+        truth = np.array([micro.CLASSES.index(name) for name in made.scene.classes])[made.scene.label]
+        noisy = expose(made.clean / 255, Exposure(4.0), seed=seed)
+        for name, image in (("the image", noisy), ("denoise", restored(noisy, network, turns=2))):
+            with torch.inference_mode():
+                named = micro.split(namer(torch.from_numpy(view(image.astype(np.float64))[None, None])))[0]
+            right[name].append(float((named[0].argmax(0).numpy() == truth).mean()))
+    for name, shares in right.items():
+        print(f"classes of pixels, 4 electrons, {name}: {np.mean(shares):.3f} right")
+
+
+def offsets(xy: Image, truth: Image, pixel: float) -> tuple[float, int]:
+    """Return the sum of squares [nm**2] of the distances of what was found, and how many were near."""
+    if not len(xy) or not len(truth):
+        return 0.0, 0
+    distance, _ = cKDTree(truth).query(xy, distance_upper_bound=3.0)
+    near = distance[np.isfinite(distance)]
+    return float(np.square(near * pixel).sum() / 2), len(near)  # along one axis
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("denoise", "blind", "check", "measuring"))
+    parser.add_argument("--images", type=int, default=24)
+    parser.add_argument("--weights", type=Path, default=weights.FOLDER, help="folder of denoise.safetensors")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    network = weights.load("denoise", UNet, given.weights)
+    {"denoise": denoise, "blind": blind, "check": checked, "measuring": measuring}[given.what](
+        network, given.images
+    )
+
+
+if __name__ == "__main__":
+    main()
