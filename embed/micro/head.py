@@ -148,7 +148,10 @@ def _left_out(x: Floats, labels: Ints, groups: Ints, *, seed: int) -> tuple[floa
     if not asked.any():
         return 1.0, np.sort(strangeness)
     rows, named = np.arange(int(asked.sum())), labels[asked]
-    loss = [-np.log(np.maximum(_shares(squared[asked], one)[rows, named], 1e-12)).mean() for one in _POWERS]
+    # Without one of three groups a class is known worse than it will be; without one of thirty, hardly.
+    weight = np.array([len(np.unique(groups[labels == one])) for one in range(int(labels.max()) + 1)])[named]
+    shares = [_shares(squared[asked], one)[rows, named] for one in _POWERS]
+    loss = [-(weight * np.log(np.maximum(share, 1e-12))).sum() for share in shares]
     return float(_POWERS[int(np.argmin(loss))]), np.sort(strangeness)
 
 
