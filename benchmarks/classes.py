@@ -2,16 +2,18 @@
 
 WHAT is ``simulated``: eight kinds of microstructure, each specimen with a size, proportions and a detector of
 its own, images at magnifications at random; whole specimens are left out; kinds that were not taught and
-atoms are asked whether they are unknown. ``heads``: other heads on the same vectors and folds. ``suggest``:
-how many labels bring a head how far on specimens it never saw, suggested and drawn at random. Or a folder
-that holds ``labels.csv`` (columns file, primary_microconstituent, sample_key, um_per_px) and images of real
-steel: whole specimens are left out, with plain LBP histograms beside. Spaces joined by + are one embedding.
+atoms are asked whether they are unknown. ``types``: types of SEM images instead. ``heads``: other heads on
+the same vectors and folds. ``suggest``: how many labels bring a head how far on specimens it never saw,
+suggested and drawn at random. Or a folder that holds ``labels.csv`` (columns file, primary_microconstituent,
+sample_key, um_per_px) and images of real steel: whole specimens are left out, with plain LBP histograms
+beside. Spaces joined by + are one embedding.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -55,6 +57,13 @@ TAUGHT = {
 NEW = (
     "device", "tip", "fibres", "pillars", "film", "lines", "powder", "two phases", "cuboids", "polycrystal"
 )  # fmt: skip
+#: Types of SEM images, after Modarres et al., Sci. Rep. 7, 13282 (2017), as far as there are scenes.
+TYPES = {
+    "particles": ("particles",), "powder": ("powder",), "nanowires": ("wires",), "fibres": ("fibres",),
+    "patterned surface": ("pillars", "holes", "lines"), "film": ("film",), "device": ("device",),
+    "tip": ("tip",), "porous": ("porous",), "grains": ("polycrystal",),
+    "steel": ("spheroidite", "pearlite", "network", "martensite", "widmanstatten"),
+}  # fmt: skip
 SHAPE = (240, 320)  # [pixel]
 IMAGES = 8  # of a specimen
 ROUND, ROUNDS = 8, 8  # labels asked for at a time, and how often
@@ -210,6 +219,19 @@ def simulated(asked: Sequence[str], seeds: int) -> None:
         _print(f"{one}: calibration error over all sets {error:.3f} of {len(right)} images")
 
 
+def types(asked: Sequence[str], seeds: int) -> None:
+    """Print how well types of SEM images are named, four simulated specimens of each kind."""
+    for seed in range(seeds):
+        shown = specimens(dict.fromkeys(itertools.chain(*TYPES.values()), 4), seed=50 + seed)
+        kind_of = {kind: name for name, kinds in TYPES.items() for kind in kinds}
+        named = replace(shown, kinds=[kind_of[kind] for kind in shown.kinds])
+        vectors = described(named, blocks(asked))
+        for one in asked:
+            fit, _ = fitted(named, [vectors[space] for space in one.split("+")], seed)
+            _print(line(f"types, set {seed}, {one}", fit))
+            _print(fit.classes.round(3).to_string(index=False))
+
+
 def heads(asked: Sequence[str], seeds: int) -> None:
     """Print macro-F1 of other heads, settings as they come, on the same vectors and folds."""
     others: dict[str, Callable[[], Any]] = {
@@ -303,7 +325,7 @@ def main() -> None:
     parser.add_argument("--embedding", nargs="*", default=["texture@px"], help="spaces; + joins some")
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
-    doing = {"simulated": simulated, "heads": heads, "suggest": suggested}
+    doing = {"simulated": simulated, "types": types, "heads": heads, "suggest": suggested}
     with models.one_thread():
         if given.what in doing:
             doing[given.what](given.embedding, given.seeds)
