@@ -20,6 +20,7 @@ Ints = npt.NDArray[np.int64]
 _FOLDS = 15  # within the training specimens: nearly as many teach as will in the end
 _POWERS = np.geomspace(0.1, 300.0, 60)  # of squared distances; from nearly even to certain
 _NEIGHBOURS = 3  # of the strangeness: one alone may be an odd one
+_AT_ONCE = 1 << 24  # distances held in memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,8 +156,10 @@ def _left_out(x: Floats, labels: Ints, groups: Ints, *, seed: int) -> tuple[floa
     return float(_POWERS[int(np.argmin(loss))]), np.sort(strangeness)
 
 
-def _squared(points: Floats, means: Floats) -> Floats:
-    return np.asarray(np.square(points[:, None] - means[None]).sum(axis=2), dtype=np.float64)
+def _squared(points: Floats, others: Floats) -> Floats:
+    """Return the squared distances of points ``(m, d)`` from others ``(k, d)``, ``(m, k)``."""
+    lengths = np.square(points).sum(axis=1)[:, None] + np.square(others).sum(axis=1)[None]
+    return np.asarray(np.maximum(lengths - 2 * points @ others.T, 0.0), dtype=np.float64)
 
 
 def _shares(squared: Floats, power: float) -> Floats:
@@ -167,6 +170,9 @@ def _shares(squared: Floats, power: float) -> Floats:
 
 def _strangeness(points: Floats, taught: Floats) -> Floats:
     """Return the mean distance to the nearest of the training vectors ``(m,)``."""
-    squared = np.square(points).sum(1)[:, None] + np.square(taught).sum(1)[None] - 2 * points @ taught.T
-    near = np.sort(np.maximum(squared, 0), axis=1)[:, :_NEIGHBOURS]
-    return np.asarray(np.sqrt(near).mean(axis=1), dtype=np.float64)
+    near = min(_NEIGHBOURS, len(taught))
+    found = [
+        np.sqrt(np.partition(_squared(some, taught), near - 1, axis=1)[:, :near]).mean(axis=1)
+        for some in np.array_split(points, max(1, len(points) * len(taught) // _AT_ONCE))
+    ]
+    return np.asarray(np.concatenate(found), dtype=np.float64)
