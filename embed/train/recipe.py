@@ -11,7 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from micdb.embed.defects.network import DefectNet
+from micdb.embed.extractors.texture_features import DIM
 from micdb.embed.nets import weights
+from micdb.embed.nets.projection import Projection
 from micdb.embed.nets.unet import UNet
 from micdb.embed.nets.whitened import WhitenedNet
 from micdb.embed.stm.kinds import KINDS
@@ -20,7 +22,7 @@ from micdb.embed.tilts.angles import ANSWERS
 from micdb.embed.tilts.bank import COST, build
 from micdb.embed.tilts.cells import NUMBERS
 from micdb.embed.tilts.view import AXES
-from micdb.embed.train import atoms, defects, micro, restore, stm, tem_heights, tilts
+from micdb.embed.train import atoms, defects, micro, pattern, restore, stm, tem_heights, tilts
 from micdb.embed.train.loop import Batch, Schedule, train
 from micdb.errors import UsageError, suggestion
 
@@ -109,6 +111,14 @@ RECIPES: dict[str, Recipe] = {
         micro.loss,
         Schedule(3000),
         micro.measure,
+    ),
+    "micro-pattern": Recipe(
+        Projection,
+        {"inputs": DIM},
+        pattern.batch,
+        pattern.loss,
+        Schedule(1600, rate=1e-3, epochs=100, decay=1e-2),
+        pattern.measure,
     ),
     "tem-heights": Recipe(
         UNet,

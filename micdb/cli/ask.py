@@ -137,6 +137,10 @@ def similar(
     ] = None,
     places: Annotated[bool, typer.Option("--places", help="Find places in images, best first.")] = False,
     per_image: Annotated[int | None, typer.Option(help="Places of one image at most.")] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(help="same nm/pixel, free: patterns of any size, or physical: patterns of one size."),
+    ] = None,
     where: Where = None,
     columns: Columns = None,
     form: Format = "table",
@@ -151,7 +155,7 @@ def similar(
     sizes = tuple(None if one == "-" else one for one in pixel_size or ())
     with opening.open(chosen(db)) as base:
         frame = base.images.query(where) if where else base.images
-        options: dict[str, Any] = {"k": k, "by": by, "negative": negative or ()}
+        options: dict[str, Any] = {"k": k, "by": by, "negative": negative or (), "scale": scale}
         options |= {"box": boxes or None, "pixel_size": sizes or None}
         options |= {"level": "patch", "per_image": per_image} if places else {}
         found = frame.similar_to(examples, **options)

@@ -253,6 +253,19 @@ RESTORATIONS = pa.schema(
     ]
 )
 
+# Power over spatial frequencies, see micdb.embed.micro.spectrum; what an image cannot know has no row.
+SPECTRA = pa.schema(
+    [
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("band", pa.int32(), nullable=False),  # from 2 ** (band / 4) to 2 ** ((band + 1) / 4) 1/nm
+        pa.field("wavelength_nm", pa.float64(), nullable=False),  # of its middle
+        pa.field("power", pa.float64(), nullable=False),  # share of the variance, per octave
+        pa.field("order2", pa.float64(), nullable=False),  # twofold: lamellae; 0 to 1
+        pa.field("order4", pa.float64(), nullable=False),
+        pa.field("order6", pa.float64(), nullable=False),
+    ]
+)
+
 FACTS: dict[str, pa.Schema] = {
     "atoms": ATOMS,
     "bonds": BONDS,
@@ -269,6 +282,7 @@ FACTS: dict[str, pa.Schema] = {
     "particles": PARTICLES,
     "classes": CLASSES,
     "masks": MASKS,
+    "spectra": SPECTRA,
     "restorations": RESTORATIONS,
 }
 

@@ -44,6 +44,7 @@ PARTS = {  # kept in Parquet, or computed from what is
     "particles": "particle",
     "classes": "class",
     "masks": "mask",
+    "spectra": "spectrum",
     "restorations": "restoration",
     "rings": "ring",
     "neighbours": "neighbour",

@@ -40,7 +40,7 @@ from micdb.query.nodes import Kind, Node
 from micdb.query.property_sql import property_elements
 from micdb.query.relation import Relation, distinct, sorting, start
 from micdb.query.schema import Field, Schema
-from micdb.query.search import places, similar
+from micdb.query.search import physical, places, similar
 from micdb.query.search.examples import question
 from micdb.query.supplies import Supplies, needs_parts, present
 from micdb.query.verbs import Verb
@@ -287,11 +287,17 @@ class _Compiler(Supplies):
                 ranking = places.rank(
                     self.context, asked, images,
                     k=step.k, by=step.by, pins=self.pins, per_image=step.per_image, kind=step.index,
+                    scale=step.scale,
                 )  # fmt: skip
-            else:
-                ranking = similar.rank(
+            elif step.scale == "physical":
+                ranking = physical.rank(
                     self.context, asked, images, k=step.k, by=step.by, pins=self.pins, kind=step.index
                 )
+            else:
+                ranking = similar.rank(
+                    self.context, asked, images,
+                    k=step.k, by=step.by, pins=self.pins, kind=step.index, scale=step.scale,
+                )  # fmt: skip
             self.vocabulary.rankings[key] = ranking
         return self.vocabulary.rankings[key]
 

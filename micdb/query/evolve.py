@@ -16,6 +16,7 @@ from micdb.query.search.kinds import KINDS
 from micdb.query.verbs import Verb
 from micdb.query.vocabulary import Vocabulary
 
+SCALES = ("free", "physical", "same")  # on which images can be compared
 INDEXES = ("exact", "lists", *KINDS, pgvector.NAME)  # that a search can ask for by name
 
 
@@ -151,6 +152,15 @@ def _with_property(schema: Schema, step: verbs.WithProperty, vocabulary: Vocabul
     return schema.plus(found)
 
 
+def _check_scale(step: verbs.Similar) -> None:
+    if step.scale not in (None, *SCALES):
+        raise UsageError(f"scale is {step.scale!r}; it is {', '.join(map(repr, SCALES))} or None")
+    if step.level == "patch" and step.scale not in (None, "same"):
+        raise UsageError(
+            f"places are compared at the same number of nm per pixel: leave scale={step.scale!r} out"
+        )
+
+
 def _similar(schema: Schema, step: verbs.Similar, _vocabulary: Vocabulary, home: str) -> Schema:
     if isinstance(step.k, bool) or not isinstance(step.k, int):
         raise UsageError(f"k is {step.k!r}; it must be a whole number of at least 1")
@@ -163,6 +173,7 @@ def _similar(schema: Schema, step: verbs.Similar, _vocabulary: Vocabulary, home:
         raise UsageError("the server has no places: leave index='pgvector' out")
     if step.level not in ("image", "patch"):
         raise UsageError(f"level is {step.level!r}; it is 'image' or 'patch'")
+    _check_scale(step)
     several = step.per_image
     if several is not None and (isinstance(several, bool) or not isinstance(several, int) or several < 1):
         raise UsageError(f"per_image is {several!r}; it is a whole number of at least 1, or None for all")

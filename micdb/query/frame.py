@@ -47,7 +47,7 @@ class Frame(Shaping, Answers):
     base
         Table it starts from: images, samples, properties, runs, or one of what runs found: defects, and
         in Parquet parts atoms, bonds, embeddings, patches, tracks, latents, lattices, heights, tilts, phases,
-        regions, particles, classes, masks, restorations.
+        regions, particles, classes, masks, restorations, spectra.
     steps, schema, vocabulary
         Verbs so far, the columns they leave, and what is known of the catalog; `then` passes them on.
     """
@@ -256,6 +256,7 @@ class Frame(Shaping, Answers):
         level: Literal["image", "patch"] = "image",
         per_image: int | None = 1,
         index: str | None = None,
+        scale: Literal["free", "physical", "same"] | None = None,
     ) -> Frame:
         """Keep the k images most similar to an example, best first; a second search replaces the first.
 
@@ -282,12 +283,16 @@ class Frame(Shaping, Answers):
             Places of one image at most, None for no limit; with more than one, a row is a place.
         index
             How to search, if not as planned: ``exact``, or an index that ``micdb index`` made.
+        scale
+            ``same``: at one number of nanometres per pixel. ``free``: patterns, whatever their size.
+            ``physical``: patterns of one size in nm, whatever the pixel sizes (``db.populate("micro")``).
+            None: ``same`` for an example that has a scale, pixel for pixel for one that has none.
         """
         self._require_images("similar_to")
         several = examples.listed(query) if isinstance(query, list | tuple) else examples.listed([query])[0]
         unwanted = examples.listed(negative if isinstance(negative, list | tuple) else [negative])
         k, per_image, box, scales = (examples.frozen(one) for one in (k, per_image, box, pixel_size))
-        step = verbs.Similar(several, k, box, by, scales, unwanted, level, per_image, index)
+        step = verbs.Similar(several, k, box, by, scales, unwanted, level, per_image, index, scale)
         return self._without_search().then(step)
 
     def find_patches(self, query: str | PathLike[str] | Any, *, k: int = 10, **options: Any) -> Frame:

@@ -114,6 +114,11 @@ class Tables(ABC):
         """One row per mask that a run drew; ``to_arrow(nested=True)`` has the pixels, `mask` one of them."""
         return Frame(self.context, "masks")
 
+    @property
+    def spectra(self) -> Frame:
+        """One row per band of spatial frequencies of an image: share of the variance, angular orders."""
+        return Frame(self.context, "spectra")
+
     def mask(self, image: str, kind: str = "phases", *, frame: int = 0, using: str | None = None) -> Mask:
         """Return a mask that a run drew; ``db.annotations.mask`` has those of experts.
 

@@ -119,6 +119,7 @@ class Similar:
     level: str = "image"
     per_image: int | None = 1
     index: str | None = None
+    scale: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
+import pyarrow as pa
 import sqlalchemy as sa
 
 from micdb import units
@@ -19,8 +20,10 @@ from micdb.catalog.results import model, run, run_item
 from micdb.catalog.tables import micrograph
 from micdb.errors import NotFoundError, UsageError
 from micdb.populate.extractor import Extraction, Extractor, extractors
+from micdb.populate.facts import FACTS
 from micdb.populate.pictures import load_pictures
 from micdb.query.context import Context
+from micdb.query.facts import parts
 from micdb.query.search import patches, pgvector, vectors
 from micdb.query.search.decode import PLACE
 from micdb.query.search.vectors import Pins, Space
@@ -96,15 +99,43 @@ def describe(
         if box is not None or pixel_size is not None:
             raise UsageError("a vector has neither box nor pixel size: leave them out, or give the image")
         return _given(query, chosen, by)
-    if isinstance(query, Picture):
-        picture = query
-    elif box is None and pixel_size is None:
-        return _stored(context, str(uid), chosen, table)
-    else:
-        picture = next(load_pictures(context.engine, context.root, [_image(context, str(uid))[0]]))
-    if pixel_size is not None:
-        picture = scale(picture, pixel_size)
-    return _extracted(context, picture if box is None else crop(picture, box), chosen, table)
+    if uid is not None and box is None and pixel_size is None:
+        return _stored(context, uid, chosen, table)
+    return _extracted(context, _picture(context, query, box, pixel_size), chosen, table)
+
+
+def facts(
+    context: Context, query: Query, table: str, *, space: Space, box: Box | None, pixel_size: str | None
+) -> pa.Table:
+    """Return the rows of an example in another table that the run of a space fills; none for a vector.
+
+    Parameters
+    ----------
+    context, query, box, pixel_size
+        As for `describe`.
+    table
+        For example ``spectra``.
+    space
+        Of the run.
+
+    Raises
+    ------
+    UsageError, NotFoundError
+        As for `describe`.
+    """
+    if isinstance(query, np.ndarray):
+        return FACTS[table].empty_table()
+    uid = None if isinstance(query, Picture) else _uid(query)
+    if uid is not None and box is None and pixel_size is None:
+        image = np.array([_image(context, uid)[0]], np.int64)
+        held = parts.holding(parts.find(context, table, [space.run]), image)
+        if not held:
+            return FACTS[table].empty_table()
+        with parts.database(held) as duck:
+            duck.register("wanted", pa.table({"image": image}))
+            return duck.sql("SELECT * FROM facts SEMI JOIN wanted USING (image)").to_arrow_table()
+    answer = _answered(context, _picture(context, query, box, pixel_size), space)
+    return answer.tables.get(table, FACTS[table].empty_table())
 
 
 def centroid(metric: str, rows: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
@@ -189,6 +220,21 @@ def _given(vector: np.ndarray, chosen: Sequence[Space], by: str | None) -> dict[
     return {chosen[0]: Description(vector.astype(np.float32))}
 
 
+def _picture(
+    context: Context, query: str | PathLike[str] | Picture, box: Box | None, pixel_size: str | None
+) -> Picture:
+    """Return the picture of an example, or the part of it that a box marks."""
+    if isinstance(query, Picture):
+        picture = query
+    elif (uid := _uid(query)) is not None:
+        picture = next(load_pictures(context.engine, context.root, [_image(context, uid)[0]]))
+    else:
+        picture = _opened(context, Path(query))
+    if pixel_size is not None:
+        picture = scale(picture, pixel_size)
+    return picture if box is None else crop(picture, box)
+
+
 def _uid(query: str | PathLike[str]) -> str | None:
     try:
         return str(UUID(query)) if isinstance(query, str) else None
@@ -244,11 +290,7 @@ def _stored(context: Context, uid: str, chosen: Sequence[Space], table: str) -> 
 def _extracted(
     context: Context, picture: Picture, chosen: Sequence[Space], table: str
 ) -> dict[Space, Description]:
-    extractor = _extractor(context, chosen[0].run)
-    name = extractor.card.name
-    answer = next(iter(extractor.extract([picture])))
-    if not isinstance(answer, Extraction):
-        raise UsageError(f"{name} cannot describe {picture.name}: {answer.reason}")
+    answer = _answered(context, picture, chosen[0])
     rows: dict[str, list[Mapping[str, Any]]] = {}
     for one in answer.tables[table].to_pylist():
         rows.setdefault(one["space"], []).append(one)
@@ -265,9 +307,18 @@ def _extracted(
         raise UsageError(
             f"{picture.name} has vectors in {', '.join(rows) or 'no space'}, and the search is in "
             f"{', '.join(space.name for space in chosen)}: the scale asked for is one the image cannot give"
-            + _needed(picture, chosen[0], extractor.window)
+            + _needed(picture, chosen[0], _extractor(context, chosen[0].run).window)
         )
     return found
+
+
+def _answered(context: Context, picture: Picture, space: Space) -> Extraction:
+    """Return what the extractor of a space's run finds in a picture."""
+    extractor = _extractor(context, space.run)
+    answer = next(iter(extractor.extract([picture])))
+    if not isinstance(answer, Extraction):
+        raise UsageError(f"{extractor.card.name} cannot describe {picture.name}: {answer.reason}")
+    return answer
 
 
 def _joint(space: Space, places: np.ndarray, matrix: np.ndarray) -> Description:

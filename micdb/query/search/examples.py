@@ -117,6 +117,7 @@ def describe(
     by: str | None = None,
     pins: Pins | None = None,
     pixel_size: str | None = None,
+    scale: str | None = None,
 ) -> dict[Space, np.ndarray]:
     """Return the vector of a question in every space that all its examples share.
 
@@ -132,12 +133,14 @@ def describe(
         Name of an extractor or space; None for the run that was created first.
     pins
         Runs that stand for an analysis instead of its current one.
+    scale
+        As for `of_scale`.
 
     Returns
     -------
     dict
         ``(dim,)`` float32 by space. Of an example that has a scale, only spaces that have one; see
-        `physical`. The vector of a single example is as its extractor gave it.
+        `of_scale`. The vector of a single example is as its extractor gave it.
 
     Raises
     ------
@@ -147,22 +150,29 @@ def describe(
         There is no such file.
     """
     asked = query if isinstance(query, Question) else Question((Example(query, box, pixel_size),))
-    found = describe_in(context, asked, vectors.TABLE, by=by, pins=pins)
+    found = describe_in(context, asked, vectors.TABLE, by=by, pins=pins, scale=scale)
     return {space: one.vector for space, one in found.items()}
 
 
 def describe_in(
-    context: Context, asked: Question, table: str, *, by: str | None, pins: Pins | None
+    context: Context,
+    asked: Question,
+    table: str,
+    *,
+    by: str | None,
+    pins: Pins | None,
+    scale: str | None = None,
 ) -> dict[Space, Description]:
     """Return what `describe` does, from a table: ``embeddings``, or ``patches`` for places in images.
 
     The extent of several wanted examples is the smallest of theirs.
     """
     found = [
-        physical(
+        of_scale(
             example.describe(
                 context, one.query, box=one.box, by=by, pins=pins, pixel_size=one.pixel_size, table=table
-            )
+            ),
+            scale,
         )
         for one in (*asked.wanted, *asked.unwanted)
     ]
@@ -181,13 +191,37 @@ def describe_in(
     return made
 
 
-def physical(found: Mapping[Space, Description]) -> dict[Space, Description]:
-    """Leave out the unscaled spaces of an example that has a scale: similarity is physical.
+def of_scale(found: Mapping[Space, Description], scale: str | None = None) -> dict[Space, Description]:
+    """Return the spaces in which an example is to be compared.
 
-    Naming such a space with `by` asks for patterns whatever their size; then there is no other.
+    Parameters
+    ----------
+    found
+        What it is in every space it has.
+    scale
+        ``same``: at one number of nanometres per pixel; ``free``: patterns whatever their size, in unscaled
+        spaces; None: ``same`` for an example that has a scale, pixel for pixel for one that has none. An
+        unscaled space named with `by` is then the only one there is.
+
+    Raises
+    ------
+    UsageError
+        There is no such space, or the example has no scale.
     """
     scaled = {space: one for space, one in found.items() if space.nm_per_pixel is not None}
-    return scaled or dict(found)
+    free = {space: one for space, one in found.items() if space.nm_per_pixel is None}
+    names = ", ".join(space.name for space in found)
+    if scale == "free" and not free:
+        raise UsageError(
+            f"scale='free' compares patterns whatever their size, and the example is in {names} only: search "
+            "with by='micro' or by='texture'"
+        )
+    if scale == "same" and not scaled:
+        raise UsageError(
+            f"scale='same' compares at one number of nm per pixel, and the example is in {names} only: state "
+            "its pixel_size='0.2 um', or search with scale='free'"
+        )
+    return free if scale == "free" else scaled or free
 
 
 def combine(metric: str, wanted: Sequence[np.ndarray], unwanted: Sequence[np.ndarray] = ()) -> np.ndarray:

@@ -51,6 +51,7 @@ def rank(
     pins: Pins | None = None,
     per_image: int | None = 1,
     kind: str | None = None,
+    scale: str | None = None,
 ) -> Ranking:
     """Return the places most like an example.
 
@@ -73,6 +74,8 @@ def rank(
         Places of one image at most; None for no limit. With 1 the answer is a ranking of images.
     kind
         How to search for windows, if the choice is not to be the planner's.
+    scale
+        As for `micdb.query.search.similar.rank`.
 
     Returns
     -------
@@ -89,7 +92,7 @@ def rank(
         A part with vectors is missing or damaged.
     """
     asked = query if isinstance(query, Question) else Question((Example(query),))
-    example = examples.describe_in(context, asked, patches.TABLE, by=by, pins=pins)
+    example = examples.describe_in(context, asked, patches.TABLE, by=by, pins=pins, scale=scale)
     left = np.unique(np.asarray(candidates, np.int64))
     offers: list[Offer] = []
     paths: list[str] = []

@@ -87,6 +87,7 @@ def rank(
     pins: Pins | None = None,
     pixel_size: str | None = None,
     kind: str | None = None,
+    scale: str | None = None,
 ) -> Ranking:
     """Return the candidates most like an example.
 
@@ -116,6 +117,8 @@ def rank(
     kind
         How to search, if the choice is not to be the planner's: see `micdb.query.search.nearest.nearest`;
         or ``pgvector``.
+    scale
+        ``same`` or ``free``, see `micdb.query.search.examples.of_scale`.
 
     Returns
     -------
@@ -133,7 +136,7 @@ def rank(
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise UsageError(f"k is {k!r}; it must be a whole number of at least 1")
-    example = describe(context, query, box=box, by=by, pins=pins, pixel_size=pixel_size)
+    example = describe(context, query, box=box, by=by, pins=pins, pixel_size=pixel_size, scale=scale)
     candidates = _ascending(np.asarray(candidates, np.int64))
     best, ways, left = Best(int(k)), [], candidates
     for space, vector in sorted(example.items(), key=lambda one: one[0].fineness):

@@ -194,10 +194,10 @@ class TestSaved:
         read = Frame.from_json(planted.context, {"base": "images", "verbs": [old]})
         assert read.to_pandas().equals(frame.to_pandas())
 
-    @pytest.mark.parametrize("rest", [[], [None, None, None, [], "image", 1, None, 1]])
+    @pytest.mark.parametrize("rest", [[], [None, None, None, [], "image", 1, None, None, 1]])
     def test_too_few_and_too_many_values(self, planted, rest):
         tree = {"base": "images", "verbs": [["similar", planted.uids[0], 2, *rest]]}
-        with pytest.raises(UsageError, match="similar takes 5 to 9 values in a query tree, not"):
+        with pytest.raises(UsageError, match="similar takes 5 to 10 values in a query tree, not"):
             Frame.from_json(planted.context, tree)
 
     @pytest.mark.parametrize("where", ["query", "negative"])
