@@ -60,7 +60,7 @@ class Micro(Texture):
 
     def describe(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
         """Return the pattern ``(dim,)`` of one image."""
-        return patterns([image])[0]
+        return np.asarray(patterns([image])[0])
 
     def _extract(self, picture: Picture) -> Extraction | Refusal:
         found = super()._extract(picture)
@@ -90,7 +90,7 @@ class MicroPatches(TexturePatches):
 
     def describe(self, window: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
         """Return the pattern ``(dim,)`` of a window."""
-        return patterns([window])[0]
+        return np.asarray(patterns([window])[0])
 
 
 def _rows(image: int, seen: Spectrum) -> pa.Table:
