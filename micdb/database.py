@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from micdb import compact as compacting
 from micdb import fsck, snapshots
 from micdb.analysis.classify import classify
+from micdb.analysis.embedding_map import embedding_map
 from micdb.analysis.library.library import Library
 from micdb.analysis.link import link
 from micdb.analysis.scorecard import scorecard
@@ -83,7 +84,7 @@ class Database(Tables):
     def context(self) -> Context:
         """What frames need of the database."""
         read = query_picture.read_picture
-        return Context(self.engine, self.root, read, link, load_images, classify, suggest)
+        return Context(self.engine, self.root, read, link, load_images, classify, suggest, embedding_map)
 
     def pictures(self, of: Frame | Iterable[str]) -> Iterator[Picture]:
         """Yield the pixels of images in order, one at a time, as extractors see them.

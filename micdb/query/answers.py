@@ -219,6 +219,10 @@ class Answers:
         found: pd.DataFrame = self._opened(self.context.suggest)(self, n, **options)
         return found
 
+    def embedding_map(self, *, by: str | None = None) -> Any:
+        """Return a map of the images; see `micdb.analysis.embedding_map.embedding_map`."""
+        return self._opened(self.context.embedding_map)(self, by=by)
+
     def find_motif(
         self,
         motif: Motif,
@@ -328,7 +332,7 @@ class Answers:
         return self._query()
 
     def _opened(self, analysis: Callable[..., Any] | None) -> Callable[..., Any]:
-        self._require_images("classify() and suggest()")
+        self._require_images("classify(), suggest() and embedding_map()")
         if analysis is None:
             raise UsageError("this frame knows no database: open one with micdb.open()")
         return analysis

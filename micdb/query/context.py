@@ -25,9 +25,9 @@ class Context:
     read_picture
         Opens a microscope file as a `Picture` (``image`` is -1), for searching by example; the
         query layer may not import ingest.
-    link, classify, suggest
-        What ``frame.link``, ``frame.classify`` and ``frame.suggest`` ask for; analysis lies above the query
-        layer. None where no database is open.
+    link, classify, suggest, embedding_map
+        What ``frame.link``, ``frame.classify``, ... ask for; analysis lies above the query layer. None where
+        no database is open.
     load_images
         Yields stored micrographs by engine, root and local keys, for ``frame.images()``; None where no
         store is open.
@@ -40,3 +40,4 @@ class Context:
     load_images: Callable[[Engine, Path, Sequence[int]], Iterator[Any]] | None = None
     classify: Callable[..., Any] | None = None
     suggest: Callable[..., Any] | None = None
+    embedding_map: Callable[..., Any] | None = None
