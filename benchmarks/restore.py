@@ -1,9 +1,9 @@
 """Measure `denoise` on simulations it never saw: ``python benchmarks/restore.py WHAT``.
 
-``denoise``: PSNR, SSIM and resolution against BM3D (Dabov et al. 2007, ``pip install bm3d``, free for research
-only) and non-local means, electrons alone: both told how many they are, or BM3D left to estimate the noise as
-`denoise` is. ``blind``: the same where noise is of any kind. ``check``: what `denoise` says of itself against
-the truth. ``measuring``: whether columns are found better, and phases told better, in restored images.
+``denoise``: PSNR, SSIM and resolution against BM3D (Dabov et al. 2007, ``pip install bm3d``, free for
+research) and non-local means, electrons alone: both told how many they are, or BM3D left to estimate the
+noise as `denoise` is. ``blind``: the same where noise is of any kind. ``check``: what `denoise` says of
+itself against the truth. ``measuring``: whether columns and phases are told better in restored images.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from micdb.embed.micro.view import view
 from micdb.embed.nets import weights
 from micdb.embed.nets.unet import UNet
 from micdb.embed.restore.check import check
+from micdb.embed.restore.denoised import denoised
 from micdb.embed.restore.network import restored
 from micdb.embed.restore.noise import smoothed
 from micdb.embed.restore.ring_correlation import agreement
+from micdb.embed.restore.sparse import sparse
 from micdb.embed.simulate.exposure import Exposure, expose, random_exposure
 from micdb.embed.simulate.microstructures.varied_images import random_micrograph
 from micdb.embed.simulate.microstructures.view import View
@@ -109,9 +111,10 @@ def ssim(made: Image, truth: Image) -> float:
 def denoise(network: torch.nn.Module, count: int) -> None:
     """Print PSNR, SSIM and resolution at each dose."""
     ours: dict[str, Method] = {
-        "denoise, 1 turn": lambda y, _: restored(y, network),
-        "denoise": lambda y, _: restored(y, network, turns=2),
-        "denoise, 8 turns": lambda y, _: restored(y, network, turns=8),
+        "network alone": lambda y, _: restored(y, network, turns=2),
+        "sparse windows alone": lambda y, _: sparse(y),
+        "denoise": lambda y, _: denoised(y, network, turns=2),
+        "denoise, 8 turns": lambda y, _: denoised(y, network, turns=8),
     }
     for dose in DOSES:
         methods = {"the image": lambda y, _: y, **floors(dose), **ours}
@@ -135,7 +138,7 @@ def blind(network: torch.nn.Module, count: int) -> None:
         "the image": lambda y, _: y,
         "non-local means": lambda y, _: nl_means(y, float(estimate_sigma(y)), 0.8),
         "BM3D": told,
-        "denoise": lambda y, _: restored(y, network, turns=2),
+        "denoise": lambda y, _: denoised(y, network, turns=2),
     }
     scores: dict[str, list[tuple[float, ...]]] = {name: [] for name in methods}
     for seed, truth in scenes(HELD_OUT, count):
@@ -157,7 +160,7 @@ def checked(network: torch.nn.Module, count: int) -> None:
     """Print how `denoise` judges itself against how the truth judges it."""
 
     def restore(image: Image) -> npt.NDArray[np.float32]:
-        return restored(image, network, turns=2)
+        return denoised(image, network, turns=2)
 
     for dose in DOSES:
         ratios: list[tuple[float, float]] = []
@@ -207,7 +210,7 @@ def measuring(network: torch.nn.Module, count: int) -> None:
             one = atoms.scene(seed)
             if not low <= one.conditions["counts"] < high or not len(one.xy):
                 continue
-            for name, image in (("the image", one.image), ("denoise", restored(one.image, network, turns=2))):
+            for name, image in (("the image", one.image), ("denoise", denoised(one.image, network, turns=2))):
                 xy, _ = peaks(heat_map(image, finder), atoms.LEAST_PROBABILITY)
                 found[name].append(
                     (*atoms.hits(xy, one.xy), *offsets(xy, one.xy, one.conditions["pixel_size"]))
@@ -224,7 +227,7 @@ def measuring(network: torch.nn.Module, count: int) -> None:
         _, made = random_micrograph(View((128, 128), 10.0), seed=seed)
         truth = np.array([micro.CLASSES.index(name) for name in made.scene.classes])[made.scene.label]
         noisy = expose(made.clean / 255, Exposure(4.0), seed=seed)
-        for name, image in (("the image", noisy), ("denoise", restored(noisy, network, turns=2))):
+        for name, image in (("the image", noisy), ("denoise", denoised(noisy, network, turns=2))):
             with torch.inference_mode():
                 named = micro.split(namer(torch.from_numpy(view(image.astype(np.float64))[None, None])))[0]
             right[name].append(float((named[0].argmax(0).numpy() == truth).mean()))

@@ -3,7 +3,7 @@
 An image is drawn at fine pixels, blurred by a probe, put on pixels twice as large and counted. ``images``:
 PSNR, SSIM and resolution against the fine image without noise. ``gaps``: pairs of gold particles on carbon, a
 gap between them or none, drawn by other means than what the network learnt from; the score is the depth of
-the dip between the two, and a gap counts as resolved where that is deeper than in 98 of 100 pairs without one.
+the dip between the two, and a gap counts as resolved where that is deeper than in 98 % of those without.
 The probe is known to Richardson-Lucy (1972), whose iterations are tuned, but not to the network.
 """
 

@@ -69,6 +69,14 @@ def test_the_page_of_microstructures_runs(tmp_path):
     assert "16 are labelled, 4 are not" in run.stdout
 
 
+def test_the_page_of_restoration_runs(tmp_path):
+    (page,) = blocks("python", (ROOT / "docs" / "restoration.md").read_text())
+    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    before, after = re.search(r"squared error (\S+) then (\S+)", run.stdout).groups()
+    assert float(after) < float(before) / 5
+
+
 def test_the_page_of_defects_runs(tmp_path):
     (page,) = blocks("python", (ROOT / "docs" / "defects.md").read_text())
     run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from micdb.embed.atoms.frame import frames, prepared
 from micdb.embed.nets import weights
 from micdb.embed.restore.check import Check, check
+from micdb.embed.restore.denoised import denoised
 from micdb.embed.restore.network import TURNS, restored
 from micdb.errors import UsageError
 from micdb.extras import require
@@ -106,6 +107,8 @@ class Restorer(Extractor):
         network = _network(self.name, self._folder, self._known.sha256)
 
         def restore(value: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+            if self.factor == 1:
+                return denoised(value, network, turns=self.parameters["turns"])
             return restored(value, network, factor=self.factor, turns=self.parameters["turns"])
 
         made = restore(image)

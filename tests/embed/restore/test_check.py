@@ -25,7 +25,7 @@ def smooth(image):
     return ndimage.gaussian_filter(np.asarray(image, np.float32), 1.5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 1000), gain=st.floats(0.01, 100.0), offset=st.floats(-10.0, 10.0))
 def test_an_image_correlates_with_itself_whatever_its_grey_values(seed, gain, offset):
     image = np.random.default_rng(seed).normal(size=(40, 52))
@@ -94,8 +94,8 @@ def test_resolution_is_hardly_ever_said_to_be_finer_than_the_truth_has_it(seed):
     truth = noiseless(160, seed=seed)
     image = expose(truth, Exposure(16.0), seed=1)
     found = check(image, smooth(image), smooth)
-    assert found.data_resolution_px > 0.8 * agreement(image, truth)
-    assert found.resolution_px > 0.8 * agreement(smooth(image), truth)
+    assert (found.data_resolution_px or np.inf) > 0.8 * agreement(image, truth)
+    assert (found.resolution_px or np.inf) > 0.8 * agreement(smooth(image), truth)
 
 
 def test_structure_in_pure_noise_is_called_invented():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ def error(image, truth):
 
 class TestDenoise(ExtractorContract):
     extractor = Denoise
+    parameters: ClassVar = {"turns": 1}
 
     @pytest.fixture
     def picture(self):
@@ -50,6 +52,7 @@ class TestDenoise(ExtractorContract):
 
 class TestSuperResolve(ExtractorContract):
     extractor = SuperResolve
+    parameters: ClassVar = {"turns": 1}
 
     @pytest.fixture
     def picture(self):
