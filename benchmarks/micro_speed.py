@@ -4,7 +4,7 @@ Simulated micrographs of 645 x 484 pixels as TIFF files go through the whole pat
 (read, resample, embed, write) with as many workers as there are processors. Beside it, over the same images
 as arrays in memory: the extractor called in a plain loop, and the forward pass of a ResNet-50 (He et al.,
 CVPR 2016; random weights, which cost the same) in eager PyTorch, at 224 x 224 and at the images' own size.
-Each is the best of three rounds, in turn, so that the load of the machine falls on all.
+Each is the better of two rounds, in turn, so that the load of the machine falls on all.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from micdb.embed.simulate.microstructures.view import View
 from micdb.records import Picture
 
 SHAPE, STEP = (484, 645), 10.0  # [pixel] as in UHCSDB without its banner; [nm]
-_ROUNDS = 3
+_ROUNDS = 2
 _DIFFERENT = 20  # scenes; the other images are parts of them, turned
 Image = npt.NDArray[np.uint8]
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import micdb as mdb
 from micdb.embed.extractors.micro import Micro, MicroPatches
 from micdb.embed.extractors.micro_pattern import LENGTH, WEIGHTS, patterns
 from micdb.embed.nets import weights
 from micdb.embed.simulate.microstructures.scenes import SCENES
 from micdb.embed.simulate.microstructures.sem import Detector, scan
 from micdb.embed.simulate.microstructures.view import View
+from micdb.errors import UsageError
 from micdb.records import Picture, Refusal
 from micdb.testing import ExtractorContract
 
@@ -107,3 +110,32 @@ class TestSpectra:
     def test_a_stack_has_the_spectrum_of_its_first_frame(self):
         one, other = render("porous"), render("pearlite")
         assert found(np.stack([one, other])).tables["spectra"].equals(found(one).tables["spectra"])
+
+
+def test_a_file_is_compared_in_nm_with_what_the_database_holds(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for name, scale in {"fine": 1.0, "coarse": 2.0}.items():
+        image = render("porous", scale=scale, side=192, seed=int(scale)).astype(np.uint8)
+        tifffile.imwrite(
+            folder / f"{name}.tif", image, imagej=True, resolution=(50, 50), metadata={"unit": "um"}
+        )
+    query = tmp_path / "query.tif"
+    tifffile.imwrite(query, render("porous", scale=2.0, side=192, seed=9).astype(np.uint8))
+    with mdb.init(tmp_path / "lab.micdb") as db:
+        db.ingest(folder)
+        db.populate("micro", workers=1)
+        asked = {"scale": "physical", "by": "micro"}
+
+        def nearer(pixel_size):
+            """How much more alike the coarse one is than the fine one."""
+            found = db.images.similar_to(query, pixel_size=pixel_size, **asked)
+            like = found[["name", "similarity"]].to_pandas().set_index("name")["similarity"]
+            return like["coarse"] - like["fine"]
+
+        assert nearer("20 nm") > 0.3
+        assert nearer("10 nm") < nearer("20 nm") - 0.3  # the same pixels, half the size
+        with pytest.raises(UsageError, match="the example has no spectrum in 1/nm"):
+            db.images.similar_to(query, **asked).to_pandas()
+        bands = db.images[db.images.spectra[db.images.spectra.power > 0.5].count() > 0]
+        assert bands.count() == 2

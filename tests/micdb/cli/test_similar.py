@@ -102,3 +102,15 @@ def test_places_of_one_image_need_places(run):
     code, _, err = run("dots0.tif", "--per-image", 2)
     assert code == 2
     assert err == "micdb: --per-image counts places: add --places\n"
+
+
+def test_a_person_says_whether_size_counts(run):
+    code, rows, err = run("stripes0.tif", "--scale", "free", "-k", 2)
+    assert code == 0, err
+    assert {row["name"] for row in rows} == {"stripes0", "stripes1"}
+    code, _, err = run("stripes0.tif", "--scale", "physical")
+    assert code == 2
+    assert "texture has not both: compute them with micdb populate micro" in err
+    code, _, err = run("stripes0.tif", "--scale", "large")
+    assert code == 2
+    assert "scale is 'large'; it is 'free', 'physical', 'same' or None" in err

@@ -133,5 +133,6 @@ def test_a_distance_is_symmetric_and_only_of_shared_bands(one, other, shift):
         assert distances(a, longer)[0] == pytest.approx(there, nan_ok=True)
 
 
-def test_weight_is_that_of_the_page():
-    assert pytest.approx(0.4) == WEIGHT
+def test_the_page_tells_the_weight():
+    page = (Path(__file__).parents[4] / "docs" / "microstructures.md").read_text()
+    assert f"less {WEIGHT} times the distance of the spectra" in page
