@@ -59,9 +59,8 @@ class Classify(Extractor):
         self._known: Classifier | None = None
         if self.parameters["weights"] is not None:
             self._known = Classifier(Path(str(self.parameters["weights"])).expanduser())
-            texts = {name: str(value) for name, value in self._known.card.measured.items()}
             self.card = replace(  # type: ignore[misc]  # of this instance: its hash makes another run
-                self.card, weights_hash=self._known.card.sha256, validated=texts
+                self.card, weights_hash=self._known.card.sha256, validated=self._known.card.texts
             )
 
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:

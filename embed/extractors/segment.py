@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +28,6 @@ from micdb.masks import UNKNOWN, Labels, Mask
 from micdb.populate.extractor import Card, Extraction, Extractor
 from micdb.populate.facts import INTERFACES, MASKS, PHASES, REGIONS
 from micdb.records import Picture, Refusal
-
-if TYPE_CHECKING:
-    from torch import nn
 
 NAME = "segment"
 UNCERTAINTY = "segment_uncertainty"  # roll-up, as `_Frame` has it
@@ -102,9 +98,11 @@ class Segment(Extractor):
         self._known: weights.Weights | None = None
         self._folder = Path()
         if self.parameters["weights"] is not None:
-            self._known, self._folder = _own_weights(self.parameters["weights"])
+            self._known, self._folder = weights.of_user(
+                NAME, self.parameters["weights"], "micdb train segment --from-annotations"
+            )
             self.card = replace(  # type: ignore[misc]  # of this instance: its hash makes another run
-                self.card, weights_hash=self._known.sha256, validated=_texts(self._known)
+                self.card, weights_hash=self._known.sha256, validated=self._known.texts
             )
             self._background = _background(self.parameters["background"], self._known.recipe["classes"])
 
@@ -146,7 +144,7 @@ class Segment(Extractor):
         assert self._known is not None  # noqa: S101 (asked only then)
         image = image / float(np.abs(image).max())
         share = probabilities(
-            image, _network(self._folder, self._known.sha256), turned=self.parameters["turned"]
+            image, weights.unet(NAME, self._folder, self._known.sha256), turned=self.parameters["turned"]
         )
         if self._background is not None:
             share = voted(share, self._background)
@@ -249,10 +247,6 @@ def _rollups(
     return {**fractions, UNCERTAINTY: (float(np.mean([one.uncertainty for one in found.values()])), None)}
 
 
-def _texts(known: weights.Weights) -> dict[str, str]:
-    return {name: str(value) for name, value in known.measured.items()}
-
-
 def _background(name: Any, classes: Sequence[str]) -> int | None:
     """Return the number of the phase between objects."""
     if name is not None and name not in classes:
@@ -271,21 +265,3 @@ def _strange(picture: Picture, taught: Sequence[float] | None) -> str | None:
         f"{scale:.3g} nm per pixel; the phases were drawn at {finest:.3g} to {coarsest:.3g} nm per pixel, "
         f"and images up to {_FARTHEST:g} times finer or coarser can be asked: draw on some like this one"
     )
-
-
-def _own_weights(given: Any) -> tuple[weights.Weights, Path]:
-    """Return the card of a user's weights and their folder."""
-    path = Path(str(given)).expanduser()
-    if path.name != f"{NAME}.safetensors" or not path.is_file():
-        raise UsageError(
-            f"segment: weights is {str(given)!r}; expected a file segment.safetensors that micdb train "
-            "segment --from-annotations wrote, with its card beside it"
-        )
-    return weights.card(NAME, path.parent), path.parent
-
-
-@cache
-def _network(folder: Path, sha256: str) -> nn.Module:  # noqa: ARG001 (another file of that name is another network)
-    from micdb.embed.nets.unet import UNet
-
-    return weights.load(NAME, UNet, folder)

@@ -70,11 +70,6 @@ class _Frame:
     area: int
 
 
-def _texts(known: weights.Weights) -> dict[str, str]:
-    """Return what is said of weights, without the counts of planted truth."""
-    return {name: str(value) for name, value in known.measured.items() if name != "planted"}
-
-
 class StmDefects(Extractor):
     """Point defects of topographs by a U-Net, with their extent and a descriptor of their look.
 
@@ -104,7 +99,7 @@ class StmDefects(Extractor):
         modalities=_MODALITIES,
         weights_hash=_CARD.sha256,
         validated={
-            **_texts(_CARD),
+            **_CARD.texts,
             "65 annotated images of WSe2, taught with other fields of view": (
                 "F1 0.742 of places, 0.733 of peaks and troughs, 0.634 of all kinds (blobs and a forest: "
                 "0.575, 0.570, 0.494; benchmarks/stm.py)"
@@ -129,7 +124,7 @@ class StmDefects(Extractor):
         if given is not None:
             self._known, self._folder = _own_weights(given)
             self.card = replace(  # type: ignore[misc]  # of this instance: its hash makes another run
-                self.card, weights_hash=self._known.sha256, validated=_texts(self._known), planted={}
+                self.card, weights_hash=self._known.sha256, validated=self._known.texts, planted={}
             )
 
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
@@ -205,22 +200,12 @@ def _unfit(picture: Picture) -> str | None:
 
 def _own_weights(given: Any) -> tuple[weights.Weights, Path]:
     """Return the card of a user's weights and their folder."""
-    path = Path(str(given)).expanduser()
-    if path.suffix != ".safetensors" or not path.is_file():
-        raise UsageError(
-            f"stm-defects: weights is {str(given)!r}; expected a file {_CARD.name}.safetensors that "
-            "fine-tuning wrote, with its card beside it, or None for those that ship"
-        )
-    if path.stem != _CARD.name:
-        raise UsageError(
-            f"stm-defects: weights is {str(given)!r}, of {path.stem}; expected those of {_CARD.name}"
-        )
-    known = weights.card(path.stem, path.parent)
+    known, folder = weights.of_user(_CARD.name, given, "micdb train stm-defects --from-annotations")
     if known.recipe.get("from") != _CARD.sha256:
         raise UsageError(
-            f"stm-defects: {path} was taught on candidates of another version of the network: train it again"
+            f"stm-defects: {given} was taught on candidates of another version of the network: train it again"
         )
-    return known, path.parent
+    return known, folder
 
 
 @cache

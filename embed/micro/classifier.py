@@ -52,12 +52,7 @@ class Classifier:
     """
 
     def __init__(self, path: Path) -> None:
-        if path.name != f"{NAME}.safetensors" or not path.is_file():
-            raise UsageError(
-                f"classify: weights is {str(path)!r}; expected a file classify.safetensors that micdb train "
-                "classify or fit.save wrote, with its card beside it"
-            )
-        self.card = weights.card(NAME, path.parent)
+        self.card, _ = weights.of_user(NAME, path, "micdb train classify")
         self.classes: tuple[str, ...] = tuple(self.card.recipe["classes"])
         arrays = weights.load_arrays(NAME, path.parent)
         self.head = Head(**{one.name: np.asarray(arrays[one.name], np.float64) for one in fields(Head)})

@@ -50,6 +50,11 @@ class Weights:
         """Return everything as plain JSON values."""
         return asdict(self)
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """What was measured, as an extractor's card says it."""
+        return {name: str(value) for name, value in self.measured.items() if name != "planted"}
+
 
 def card(name: str, folder: Path | None = None) -> Weights:
     """Return the card of weights, the shipped ones unless a folder of others is given.
@@ -66,6 +71,32 @@ def card(name: str, folder: Path | None = None) -> Weights:
         where = "" if folder is None else f" in {folder}"
         raise UsageError(f"there are no weights {name!r}{where}{suggestion(name, known)}")
     return Weights(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def of_user(extractor: str, given: Any, maker: str) -> tuple[Weights, Path]:
+    """Return the card of weights that a user made, and their folder.
+
+    Parameters
+    ----------
+    extractor
+        Whose parameter ``weights`` it is; the file has its name.
+    given
+        Path of the file.
+    maker
+        What writes such files: ``micdb train segment``.
+
+    Raises
+    ------
+    UsageError
+        It is no such file, or its card is missing.
+    """
+    path = Path(str(given)).expanduser()
+    if path.name != f"{extractor}.safetensors" or not path.is_file():
+        raise UsageError(
+            f"{extractor}: weights is {str(given)!r}; expected a file {extractor}.safetensors that {maker} "
+            "wrote, with its card beside it"
+        )
+    return card(extractor, path.parent), path.parent
 
 
 def save(
@@ -106,12 +137,20 @@ def _write(content: bytes, made: Weights, folder: Path) -> Weights:
 
 
 @cache
-def unet(name: str) -> nn.Module:
-    """Return a shipped U-Net, ready to be asked; one per process. Errors as for `load`."""
+def unet(name: str, folder: Path | None = None, sha256: str = "") -> nn.Module:  # noqa: ARG001
+    """Return a U-Net, ready to be asked; one per process. Errors as for `load`.
+
+    Parameters
+    ----------
+    name, folder
+        As for `load`.
+    sha256
+        Of a user's weights: another file in the same place is another network.
+    """
     require("torch")
     from micdb.embed.nets.unet import UNet
 
-    return load(name, UNet)
+    return load(name, UNet, folder)
 
 
 def load(name: str, build: Callable[..., nn.Module], folder: Path | None = None) -> nn.Module:
