@@ -67,6 +67,7 @@ def test_the_page_of_microstructures_runs(tmp_path):
     assert run.returncode == 0, run.stderr
     assert re.search(r"^(9|10|11) images of pearlite$", run.stdout, re.MULTILINE), run.stdout
     assert "16 are labelled, 4 are not" in run.stdout
+    assert "void_diameter" in run.stdout
 
 
 def test_the_page_of_restoration_runs(tmp_path):
