@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from micdb.embed.defects.network import DefectNet
 from micdb.embed.extractors.texture_features import DIM
+from micdb.embed.micro import foil_maps
 from micdb.embed.nets import weights
 from micdb.embed.nets.projection import Projection
 from micdb.embed.nets.unet import UNet
@@ -22,7 +23,7 @@ from micdb.embed.tilts.angles import ANSWERS
 from micdb.embed.tilts.bank import COST, build
 from micdb.embed.tilts.cells import NUMBERS
 from micdb.embed.tilts.view import AXES
-from micdb.embed.train import atoms, defects, micro, pattern, restore, stm, tem_heights, tilts
+from micdb.embed.train import atoms, defects, foil_defects, micro, pattern, restore, stm, tem_heights, tilts
 from micdb.embed.train.loop import Batch, Schedule, train
 from micdb.errors import UsageError, suggestion
 
@@ -119,6 +120,19 @@ RECIPES: dict[str, Recipe] = {
         pattern.loss,
         Schedule(1600, rate=1e-3, epochs=100, decay=1e-2),
         pattern.measure,
+    ),
+    "defect-seg": Recipe(
+        UNet,
+        {
+            "channels_in": foil_maps.CHANNELS,
+            "channels_out": len(foil_maps.KINDS),
+            "base": 8,
+            "levels": 5,
+        },
+        foil_defects.batch,
+        foil_defects.loss,
+        Schedule(5600, epochs=7),
+        foil_defects.measure,
     ),
     "tem-heights": Recipe(
         UNet,
