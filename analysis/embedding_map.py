@@ -156,15 +156,15 @@ def _draw(table: pd.DataFrame, pictures: Mapping[str, bytes], made: EmbeddingMap
     figure = Figure(figsize=_SIZE, dpi=_DOTS, layout="constrained")
     axes = figure.add_subplot()
     axes.scatter(table["x"], table["y"], s=8, color=BLUE, alpha=0.5, linewidths=0)
-    for row in table.itertuples():
-        if row.uid in pictures:
-            with Image.open(io.BytesIO(pictures[row.uid])) as opened:
+    for uid, x, y in zip(table["uid"].astype(str), table["x"].tolist(), table["y"].tolist(), strict=True):
+        if uid in pictures:
+            with Image.open(io.BytesIO(pictures[uid])) as opened:
                 small = opened.convert("RGB")
                 small.thumbnail((int(_THUMBNAIL * _DOTS),) * 2)
             box = OffsetImage(np.asarray(small), zoom=72 / _DOTS)
-            axes.add_artist(AnnotationBbox(box, (row.x, row.y), frameon=False, pad=0))
-    for name, share, label in zip("xy", made.explained, (axes.set_xlabel, axes.set_ylabel), strict=True):
-        label(f"{name}: {share:.0%} of the variance")
+            axes.add_artist(AnnotationBbox(box, (x, y), frameon=False, pad=0))
+    axes.set_xlabel(f"x: {made.explained[0]:.0%} of the variance")
+    axes.set_ylabel(f"y: {made.explained[1]:.0%} of the variance")
     axes.set_title(f"{len(table):,} images in {made.space}", loc="left")
     axes.tick_params(colors=MUTED)
     axes.margins(0.06)

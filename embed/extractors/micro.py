@@ -53,7 +53,14 @@ class Micro(Texture):
         summary="Patterns of microstructures at any size, and their spectra in 1/nm",
         reference=_REFERENCE,
         weights_hash=_CARD.sha256,
-        validated=_CARD.measured,
+        validated={
+            **_CARD.measured,
+            "8 simulated textures, micro@px": "0.982 of the 9 nearest of the same class (texture 0.922)",
+            "8 simulated textures, scale='physical'": "0.958 of the nearest of the same class and size",
+            "UHCS SEM images, micro@px": "0.719 of the 5 nearest from other specimens share the "
+            "microconstituent (texture 0.738, uniform LBP 0.581, chance 0.475; n = 424; benchmarks/micro.py)",
+            "UHCS SEM images, scale='physical'": "0.745 of them",
+        },
     )
     schemas: ClassVar[Mapping[str, pa.Schema]] = {"embeddings": EMBEDDINGS, "spectra": SPECTRA}
     dim: ClassVar[int] = LENGTH
