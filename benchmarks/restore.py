@@ -3,7 +3,7 @@
 ``denoise``: PSNR, SSIM and resolution against BM3D (Dabov et al. 2007, ``pip install bm3d``, free for
 research) and non-local means, electrons alone: both told how many they are, or BM3D left to estimate the
 noise as `denoise` is. ``blind``: the same where noise is of any kind. ``check``: what `denoise` says of
-itself against the truth. ``measuring``: whether columns and phases are told better in restored images.
+itself against the truth. ``measuring``: whether atom columns are found better in restored images.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from skimage.metrics import structural_similarity
 from skimage.restoration import denoise_nl_means, estimate_sigma
 
 from micdb.embed.atoms.detect import heat_map, peaks
-from micdb.embed.micro.view import view
 from micdb.embed.nets import weights
 from micdb.embed.nets.unet import UNet
 from micdb.embed.restore.check import check
@@ -31,9 +30,7 @@ from micdb.embed.restore.noise import smoothed
 from micdb.embed.restore.ring_correlation import agreement
 from micdb.embed.restore.sparse import sparse
 from micdb.embed.simulate.exposure import Exposure, expose, random_exposure
-from micdb.embed.simulate.microstructures.varied_images import random_micrograph
-from micdb.embed.simulate.microstructures.view import View
-from micdb.embed.train import atoms, micro
+from micdb.embed.train import atoms
 from micdb.embed.train.noiseless import noiseless
 
 Image = npt.NDArray[np.floating]
@@ -200,8 +197,8 @@ def strength(image: Image) -> Image:
 
 
 def measuring(network: torch.nn.Module, count: int) -> None:
-    """Print columns found and classes told in images as they are and restored."""
-    finder, namer = weights.unet("stem-atoms"), weights.unet("micro")
+    """Print columns found in images as they are and restored."""
+    finder = weights.unet("stem-atoms")
     for low, high in ((1.5, 3.0), (3.0, 6.0), (6.0, 20.0)):
         found: dict[str, list[Any]] = {"the image": [], "denoise": []}
         seed = HELD_OUT
@@ -222,17 +219,6 @@ def measuring(network: torch.nn.Module, count: int) -> None:
                 f"rms {1e3 * np.sqrt(square / max(near, 1)):.1f} pm",
                 flush=True,
             )
-    right: dict[str, list[float]] = {"the image": [], "denoise": []}
-    for seed in range(HELD_OUT, HELD_OUT + count):
-        _, made = random_micrograph(View((128, 128), 10.0), seed=seed)
-        truth = np.array([micro.CLASSES.index(name) for name in made.scene.classes])[made.scene.label]
-        noisy = expose(made.clean / 255, Exposure(4.0), seed=seed)
-        for name, image in (("the image", noisy), ("denoise", denoised(noisy, network, turns=2))):
-            with torch.inference_mode():
-                named = micro.split(namer(torch.from_numpy(view(image.astype(np.float64))[None, None])))[0]
-            right[name].append(float((named[0].argmax(0).numpy() == truth).mean()))
-    for name, shares in right.items():
-        print(f"classes of pixels, 4 electrons, {name}: {np.mean(shares):.3f} right")
 
 
 def offsets(xy: Image, truth: Image, pixel: float) -> tuple[float, int]:

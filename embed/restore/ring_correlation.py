@@ -44,7 +44,7 @@ def ring_correlation(one: npt.NDArray[np.floating], other: npt.NDArray[np.floati
     last = shorter // 2
 
     def total(value: Floats) -> Floats:
-        return np.bincount(ring, value.ravel(), last + 1)[1 : last + 1]
+        return np.asarray(np.bincount(ring, value.ravel(), last + 1)[1 : last + 1], dtype=np.float64)
 
     both = total((spectra[0] * spectra[1].conj()).real)
     power = [total(np.square(np.abs(one))) for one in spectra]

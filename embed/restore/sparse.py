@@ -48,7 +48,7 @@ class Strength:
     most: float
 
     @classmethod
-    def of(cls, image: npt.NDArray[np.floating]) -> Strength:
+    def of(cls, image: Floats) -> Strength:
         """Return the noise of an image ``(y, x)``, from the quieter blocks at each grey value."""
         height, width = (size // _BLOCK for size in image.shape)
         energy = np.square(ndimage.convolve(image, _HIGH_PASS, mode="reflect"))

@@ -54,9 +54,9 @@ def noiseless(side: int, *, seed: int, particles: float = 0.15) -> Image:
         return np.full((side, side), 0.5, np.float32)
     rest = (1 - particles) * np.array([0.45, 0.15, 0.2, 0.12, 0.08])
     number = int(rng.choice(len(_KINDS), p=[particles, *rest]))
-    value = _KINDS[number](side, int(rng.integers(2**31)), rng)
-    low = max(float(value.min()) - rng.uniform(0, 0.5) * float(np.ptp(value)), 0.0)
-    value = np.asarray(value, np.float64) - low * rng.random()  # an offset that carries no signal
+    made = _KINDS[number](side, int(rng.integers(2**31)), rng)
+    low = max(float(made.min()) - rng.uniform(0, 0.5) * float(np.ptp(made)), 0.0)
+    value = np.asarray(made, np.float64) - low * rng.random()  # an offset that carries no signal
     return np.asarray(value / max(float(np.percentile(value, _BRIGHTEST)), 1e-9), dtype=np.float32)
 
 

@@ -17,6 +17,7 @@ from micdb.embed.nets import weights
 from micdb.embed.nets.projection import Projection
 from micdb.embed.nets.unet import UNet
 from micdb.embed.nets.whitened import WhitenedNet
+from micdb.embed.restore.network import FINER
 from micdb.embed.stm.kinds import KINDS
 from micdb.embed.stm.network import CHANNELS
 from micdb.embed.tilts.angles import ANSWERS
@@ -152,7 +153,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "super-resolve": Recipe(
         UNet,
-        {"channels_out": restore.FINER**2, "base": 16, "levels": 4},
+        {"channels_out": FINER**2, "base": 16, "levels": 4},
         restore.fine_batch,
         restore.fine_loss,
         Schedule(2800, epochs=8),
