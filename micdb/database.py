@@ -23,10 +23,8 @@ from micdb.analysis.link import link
 from micdb.analysis.scorecard import scorecard
 from micdb.analysis.suggest import suggest
 from micdb.annotations import Annotations
-from micdb.bundle import export as exporting
-from micdb.bundle.form import Folder
 from micdb.bundle.image import StoredImage, load_images
-from micdb.bundle.restored import write_all
+from micdb.bundle.outlets import Outlets
 from micdb.catalog import statistics, tables
 from micdb.catalog.engine import place, reading
 from micdb.corrections import Corrections
@@ -40,13 +38,12 @@ from micdb.query.context import Context
 from micdb.query.display import COUNTED
 from micdb.query.frame import Frame
 from micdb.query.search import indexing
-from micdb.query.tables import Tables
 from micdb.records import Picture
 
 PathText = str | PathLike[str]
 
 
-class Database(Tables):
+class Database(Outlets):
     """An open database. Make one with `micdb.init` or `micdb.open`; use it as a context manager or close it.
 
     Parameters
@@ -326,79 +323,6 @@ class Database(Tables):
         )
         statistics.refresh(self.engine)
         return done
-
-    def export(
-        self,
-        what: str | Frame,
-        folder: PathText,
-        *,
-        as_: str = "ome-tiff",
-        overwrite: bool = False,
-        sample: Mapping[str, Any] | None = None,
-        raw: bool = False,
-        scale_bar: bool = False,
-        watch: exporting.Watcher | None = None,
-    ) -> exporting.Exported:
-        """Write the images of a query to a folder, in a format of other programs; see docs/export.md.
-
-        Parameters
-        ----------
-        what
-            Query text, or a frame of images; for csv any frame.
-        folder
-            Where to; made when there is none.
-        as_
-            ``ome-tiff``, ``nexus``, ``nxem``, ``png``, ``csv`` or ``coco``.
-        overwrite
-            Whether files of the same names may be replaced.
-        sample
-            For nxem: ``is_simulation``, ``atom_types``, ``preparation_date`` where the catalog does not know.
-        raw, scale_bar
-            For png: values exactly as stored; a bar in images of known pixel size.
-        watch
-            Called before each image with number, total and file.
-
-        Raises
-        ------
-        UsageError
-            See `micdb.bundle.export.export`.
-        """
-        frame = self.images.query(what) if isinstance(what, str) else what
-        form = exporting.make_form(as_, sample=sample, raw=raw, scale_bar=scale_bar)
-        return exporting.export(frame, Path(folder), form, overwrite=overwrite, watch=watch)
-
-    def write_restored(
-        self,
-        what: str | Frame,
-        folder: PathText,
-        *,
-        as_: str = "tiff",
-        using: str | None = None,
-        overwrite: bool = False,
-    ) -> list[Path]:
-        """Write what was restored of the images of a query, each with a mask of what was invented.
-
-        Parameters
-        ----------
-        what
-            Query text, or a frame of images.
-        folder
-            Where to; made when there is none.
-        as_
-            ``tiff`` (values and pixel size) or ``png`` (for eyes, with a scale bar).
-        using
-            Extractor, where several restored: ``denoise@1``.
-        overwrite
-            Whether files of the same names may be replaced.
-
-        Raises
-        ------
-        UsageError
-            See `micdb.bundle.restored.write_all`.
-        """
-        frame = self.images.query(what) if isinstance(what, str) else what
-        made = self.restorations if using is None else self.restorations.using(using)
-        return write_all(frame, made, Folder(Path(folder), overwrite=overwrite), as_)
 
     def index(
         self,
