@@ -4,6 +4,7 @@
 research) and non-local means, electrons alone: both told how many they are, or BM3D left to estimate the
 noise as `denoise` is. ``blind``: the same where noise is of any kind. ``check``: what `denoise` says of
 itself against the truth. ``measuring``: whether atom columns are found better in restored images.
+``own``: what learning the noise of one's own images brings.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,10 @@ from micdb.embed.restore.noise import smoothed
 from micdb.embed.restore.ring_correlation import agreement
 from micdb.embed.restore.sparse import sparse
 from micdb.embed.simulate.exposure import Exposure, expose, random_exposure
+from micdb.embed.simulate.lattices import crystal
+from micdb.embed.simulate.stem import adf_image
 from micdb.embed.train import atoms
+from micdb.embed.train.blind_spot import teach
 from micdb.embed.train.noiseless import noiseless
 
 Image = npt.NDArray[np.floating]
@@ -221,6 +226,23 @@ def measuring(network: torch.nn.Module, count: int) -> None:
             )
 
 
+def own(network: torch.nn.Module, count: int) -> None:
+    """Print what learning the noise of images of one crystal brings, on these images."""
+    field = (SIDE * 0.02, SIDE * 0.02)
+    truths = []
+    for seed in range(HELD_OUT, HELD_OUT + count):
+        columns = crystal("MoS2", field, seed=seed, rotation=17.0, jitter=0.005)
+        made = adf_image(columns, (SIDE, SIDE), pixel_size=0.02, seed=seed, counts=1e6, readout=0.0).image
+        truths.append(made / made.max())
+    noisy = [expose(truth, Exposure(6.0), seed=seed) for seed, truth in enumerate(truths)]
+    with TemporaryDirectory() as folder:
+        teach(noisy, Path(folder), steps=200)
+        taught = weights.load("denoise", UNet, Path(folder))
+    for name, one in (("as shipped", network), ("taught the images", taught)):
+        gained = [psnr(denoised(y, one, turns=2), truth) for y, truth in zip(noisy, truths, strict=True)]
+        print(f"{count} images of MoS2, 6 electrons, {name}: {np.mean(gained):.2f} dB", flush=True)
+
+
 def offsets(xy: Image, truth: Image, pixel: float) -> tuple[float, int]:
     """Return the sum of squares [nm**2] of the distances of what was found, and how many were near."""
     if not len(xy) or not len(truth):
@@ -233,13 +255,13 @@ def offsets(xy: Image, truth: Image, pixel: float) -> tuple[float, int]:
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("denoise", "blind", "check", "measuring"))
+    parser.add_argument("what", choices=("denoise", "blind", "check", "measuring", "own"))
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--weights", type=Path, default=weights.FOLDER, help="folder of denoise.safetensors")
     given = parser.parse_args()
     torch.set_num_threads(1)
     network = weights.load("denoise", UNet, given.weights)
-    {"denoise": denoise, "blind": blind, "check": checked, "measuring": measuring}[given.what](
+    {"denoise": denoise, "blind": blind, "check": checked, "measuring": measuring, "own": own}[given.what](
         network, given.images
     )
 
