@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from micdb.errors import UsageError
+
+if TYPE_CHECKING:
+    from micdb.query.frame import Frame
 
 Floats = npt.NDArray[np.float64]
 Resampled = Literal["images", "particles"]
@@ -74,10 +77,10 @@ class SizeDistribution:
 
 
 def size_distribution(
-    particles: pd.DataFrame,
+    particles: pd.DataFrame | Frame,
     column: str = "diameter_nm",
     *,
-    area_nm2: Mapping[int, float] | pd.Series | None = None,
+    area_nm2: Mapping[Any, float] | pd.Series | None = None,
     quantiles: Sequence[float] = QUANTILES,
     bins: int | Sequence[float] = _BINS,
     level: float = 0.95,
@@ -89,8 +92,8 @@ def size_distribution(
     Parameters
     ----------
     particles
-        Rows of the table ``particles``, such as ``db.particles.to_pandas()``: `column`, ``image`` and
-        ``weight``. Rows without a size, or of weight 0, do not count.
+        Rows of the table ``particles``, as ``db.particles`` has them: `column`, ``image`` and ``weight``.
+        Rows without a size, or of weight 0, do not count.
     column
         ``diameter_nm``, ``circularity``, or any other number.
     area_nm2
@@ -112,16 +115,17 @@ def size_distribution(
     UsageError
         A column or an area is missing, no particle counts, or a number is out of its range.
     """
-    _check(particles, column, quantiles, level, draws)
-    use = particles[particles[column].notna() & (particles["weight"] > 0)]
+    rows = particles if isinstance(particles, pd.DataFrame) else particles.to_pandas()
+    _check(rows, column, quantiles, level, draws)
+    use = rows[rows[column].notna() & (rows["weight"].fillna(0.0) > 0)]
     if use.empty:
         raise UsageError(
-            f"none of {len(particles)} particles has a {column} and touches no edge; expected one at least"
+            f"none of {len(rows)} particles has a {column} and touches no edge; expected one at least"
         )
     value = use[column].to_numpy(np.float64)
     order = np.argsort(value, kind="stable")
     value, weight = value[order], use["weight"].to_numpy(np.float64)[order]
-    area = _areas(particles["image"], area_nm2)
+    area = _areas(rows["image"], area_nm2)
     image = area.index.get_indexer(pd.Index(use["image"]))[order]
     edges = np.histogram_bin_edges(value, bins)
     asked = _Asked(value, edges, tuple(sorted({*map(float, quantiles), 0.5})))
@@ -242,7 +246,7 @@ def _check(
     if missing:
         raise UsageError(
             f"the particles have no column {' and no '.join(missing)}; expected rows of the table particles, "
-            "such as db.particles.to_pandas()"
+            "such as db.particles"
         )
     if not 0 < level < 1:
         raise UsageError(f"level is {level}; expected one between 0 and 1, such as 0.95")
@@ -253,12 +257,13 @@ def _check(
         raise UsageError(f"a quantile is {wrong[0]}; expected 0 to 1")
 
 
-def _areas(images: pd.Series, given: Mapping[int, float] | pd.Series | None) -> pd.Series:
-    """Return the area of each image that was looked at; NaN where none is known."""
+def _areas(images: pd.Series, given: Mapping[Any, float] | pd.Series | None) -> pd.Series:
+    """Return the area of each image that was looked at; NaN when none are given."""
     if given is None:
         return pd.Series(math.nan, index=pd.Index(images.unique()), dtype=np.float64)
     area = pd.Series(given, dtype=np.float64)
-    missing = sorted(set(images) - set(area.index[area > 0]))
+    area = area[area > 0]
+    missing = sorted(set(images) - set(area.index))
     if missing:
         raise UsageError(f"image {missing[0]} has particles and no area; expected one for each image [nm**2]")
     return area

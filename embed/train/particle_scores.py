@@ -1,4 +1,4 @@
-"""How well particles are found: intersection over union by instance, sizes, and what a score is worth."""
+"""How well particles are found: intersection over union by instance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 FOUND_FROM = 0.5  # intersection over union
 
@@ -73,13 +72,6 @@ def f1(matches: list[Matches]) -> tuple[float, float, float]:
     said = right + sum(len(one.false) for one in matches)
     there = sum(len(one.best) for one in matches)
     return right / max(said, 1), right / max(there, 1), 2 * right / max(said + there, 1)
-
-
-def calibration_error(score: Floats, right: Bools, bins: int = 10) -> float:
-    """Return the expected calibration error (Naeini, Cooper and Hauskrecht, AAAI 2015)."""
-    place = np.minimum((score * bins).astype(int), bins - 1)
-    off = [abs(float(score[place == n].sum() - right[place == n].sum())) for n in range(bins)]
-    return sum(off) / max(len(score), 1)
 
 
 def _shared(truth: npt.NDArray[np.integer], found: npt.NDArray[np.integer]) -> Ints:

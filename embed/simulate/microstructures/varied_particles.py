@@ -20,7 +20,7 @@ from micdb.embed.simulate.microstructures.lettering import lettered
 from micdb.embed.simulate.microstructures.mass_thickness import Transmission, look_through
 from micdb.embed.simulate.microstructures.particles import FORMS, deposited, spheroidite
 from micdb.embed.simulate.microstructures.sem import record
-from micdb.embed.simulate.microstructures.varied_images import random_detector
+from micdb.embed.simulate.microstructures.varied_images import SemRanges, random_detector
 from micdb.embed.simulate.microstructures.varied_scenes import random_scene
 from micdb.embed.simulate.microstructures.view import Bools, Outline, Scene, View, no_objects
 from micdb.embed.simulate.microstructures.waves import waves
@@ -37,7 +37,9 @@ KINDS: dict[str, float] = {
     "dark field": 0.15, "bright field": 0.15,
 }  # fmt: skip
 
-_SMALLEST, _LARGEST = 5.0, 0.45  # [pixel], [field] median diameter
+_SMALLEST, _LARGEST = 6.0, 0.45  # [pixel], [field] median diameter
+#: Particles are measured in images that show them: noise and faults as in ones that are published.
+_DETECTOR = SemRanges(electrons=(40.0, 2000.0), blur=(0.4, 1.5), contrast=(50.0, 150.0), fault=(0.2, 0.4))
 _THROUGH = ("dark field", "bright field")
 _SUPPORT = 0.3  # chance that what has no particle is a support looked through
 _SHELLS = 0.15  # chance of particles whose core scatters otherwise
@@ -81,7 +83,7 @@ def random_particles(
     kind
         One of `KINDS`; at random when None.
     diameter
-        Median [nm]; log-uniform from five pixels to half the field when None.
+        Median [nm]; log-uniform from six pixels to half the field when None.
     """
     rng = np.random.default_rng((seed, 7))
     names, chances = zip(*KINDS.items(), strict=True)
@@ -94,7 +96,7 @@ def random_particles(
             scene, kind == _THROUGH[0] or (kind == "none" and rng.random() < 0.5), size, rng
         )
     else:
-        detector = random_detector(view.pixel_size, seed=int(rng.integers(1 << 31)))
+        detector = random_detector(view.pixel_size, seed=int(rng.integers(1 << 31)), ranges=_DETECTOR)
         image = record(scene, detector, seed=int(rng.integers(1 << 31))).image.astype(np.float64)
     hidden = np.zeros(view.shape, bool)
     if rng.random() < _LETTERED:
@@ -179,9 +181,9 @@ def _within(scene: Scene, view: View, rng: Rng) -> tuple[Floats, Floats]:
 def _looked_through(scene: Scene, dark: bool, size: float, rng: Rng) -> Floats:
     pixel = scene.pixel_size
     transmission = Transmission(
-        dark=dark, mean_free_path=size * _log(rng, 0.3, 6.0), support=_log(rng, 0.03, 1.0),
-        uneven=rng.uniform(0.1, 0.8), support_length=size * _log(rng, 0.5, 12.0),
-        counts=_log(rng, 10.0, 3000.0), blur=pixel * rng.uniform(0.3, 1.8),
+        dark=dark, mean_free_path=size * _log(rng, 0.3, 3.0), support=_log(rng, 0.03, 0.3),
+        uneven=rng.uniform(0.1, 0.5), support_length=size * _log(rng, 0.5, 12.0),
+        counts=_log(rng, 60.0, 3000.0), blur=pixel * rng.uniform(0.3, 1.8),
     )  # fmt: skip
     image = look_through(scene, transmission, seed=int(rng.integers(1 << 31)))[0].astype(np.float64)
     if rng.random() < 0.4:  # detectors and those who resample images share counts between neighbours
