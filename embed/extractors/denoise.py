@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from micdb.embed.nets import weights
-from micdb.embed.restore.extractor import Restorer, texts
+from micdb.embed.restore.extractor import Restorer
 from micdb.populate.extractor import Card
 
 _KNOWN = weights.card("denoise")
@@ -41,6 +41,6 @@ class Denoise(Restorer):
             "ICML 2019: self-supervision; Koho et al., Nat. Commun. 10, 3103 (2019): resolution"
         ),
         weights_hash=_KNOWN.sha256,
-        validated=texts(_KNOWN),
+        validated=_KNOWN.texts,
         scale="any; details down to 2 pixels",
     )

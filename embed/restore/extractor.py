@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +17,10 @@ from micdb.embed.restore.check import Check, check
 from micdb.embed.restore.denoised import denoised
 from micdb.embed.restore.network import TURNS, restored
 from micdb.errors import UsageError
-from micdb.extras import require
 from micdb.populate.extractor import Extraction, Extractor
 from micdb.populate.facts import RESTORATIONS
 from micdb.records import Picture, Refusal
 from micdb.restored import packed, runs
-
-if TYPE_CHECKING:
-    from torch import nn
 
 _SMALLEST = 32  # [pixel] side of an image
 _MOST = 8192  # [pixel] of a restored image, as the root of their number: 128 MB
@@ -57,10 +52,12 @@ class Restorer(Extractor):
                 "can be turned and mirrored"
             )
         given = self.parameters["weights"]
-        self._folder = weights.FOLDER if given is None else _own_folder(self.name, given)
-        self._known = weights.card(self.name, self._folder)
+        self._folder: Path | None = None
+        self._known = weights.card(self.name)
+        if given is not None:
+            self._known, self._folder = weights.of_user(self.name, given, f"micdb train {self.name}")
         self.card = replace(  # type: ignore[misc]  # of this instance: the weights' hash makes another run
-            self.card, weights_hash=self._known.sha256, validated=texts(self._known)
+            self.card, weights_hash=self._known.sha256, validated=self._known.texts
         )
 
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
@@ -104,7 +101,7 @@ class Restorer(Extractor):
         return _Frame(whole, replace(found, noise=unit * found.noise), invented)
 
     def _restored(self, image: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float32], Check]:
-        network = _network(self.name, self._folder, self._known.sha256)
+        network = weights.unet(self.name, self._folder, self._known.sha256)
 
         def restore(value: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
             if self.factor == 1:
@@ -150,27 +147,3 @@ def _rollups(found: list[_Frame]) -> dict[str, tuple[float | None, str | None]]:
         "resolution_px": (float(np.mean(known)) if known else None, "pixel"),
         "invented": (float(np.mean([one.invented.mean() for one in found])), None),
     }
-
-
-def texts(known: weights.Weights) -> dict[str, str]:
-    """Return what a card says was measured, as text."""
-    return {name: str(value) for name, value in known.measured.items()}
-
-
-def _own_folder(name: str, given: Any) -> Path:
-    """Return the folder of a user's weights."""
-    path = Path(str(given)).expanduser()
-    if path.name != f"{name}.safetensors" or not path.is_file():
-        raise UsageError(
-            f"{name}: weights is {str(given)!r}; expected a file {name}.safetensors that micdb train {name} "
-            "wrote, with its card beside it"
-        )
-    return path.parent
-
-
-@cache
-def _network(name: str, folder: Path, sha256: str) -> nn.Module:  # noqa: ARG001 (another file of that name is another network)
-    require("torch")
-    from micdb.embed.nets.unet import UNet
-
-    return weights.load(name, UNet, folder)

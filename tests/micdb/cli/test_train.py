@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import tifffile
 
-from micdb import opening
+from micdb import cli, opening
 from micdb.embed.simulate.stm_defects import defect_topograph
 
 pytest.importorskip("torch")
 
 
-def micdb(*arguments, cwd):
-    command = [sys.executable, "-m", "micdb", "train", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+@pytest.fixture
+def micdb(capsys, monkeypatch, tmp_path):
+    """Run `micdb train` in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["micdb", "train", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        return SimpleNamespace(returncode=stop.value.code, stdout=out, stderr=err)
+
+    return call
 
 
-def test_a_short_training_leaves_weights_with_a_card(tmp_path):
-    run = micdb("stem-atoms", "--steps", "2", "--seed", "7", "--json", cwd=tmp_path)
+def test_a_short_training_leaves_weights_with_a_card(micdb, tmp_path):
+    run = micdb("stem-atoms", "--steps", "2", "--seed", "7", "--json")
     assert run.returncode == 0, run.stderr
     card = json.loads(run.stdout)
     assert card == json.loads((tmp_path / "stem-atoms.json").read_text(encoding="utf-8"))
@@ -45,14 +55,14 @@ def test_a_short_training_leaves_weights_with_a_card(tmp_path):
         ),
     ],
 )
-def test_mistakes_are_one_line(tmp_path, arguments, said):
-    run = micdb(*arguments, cwd=tmp_path)
+def test_mistakes_are_one_line(micdb, tmp_path, arguments, said):
+    run = micdb(*arguments)
     assert run.returncode == 2
     assert run.stderr.strip() == said
     assert not list(tmp_path.iterdir())
 
 
-def test_corrected_images_teach_a_detector(tmp_path):
+def test_corrected_images_teach_a_detector(micdb, tmp_path):
     """From a topograph to corrections to weights to answers in the words of the person."""
     made = defect_topograph((192, 192), pixel_size=0.2, seed=3, diameter=3.0, contrast=30.0)
     resolution = (1 / 0.2, 1 / 0.2)
@@ -65,9 +75,9 @@ def test_corrected_images_teach_a_detector(tmp_path):
         found = db.defects.to_pandas()["uid"].tolist()
         assert len(found) >= 3
         asked = ("stm-defects", "--from-annotations", "--db", "lab.micdb", "--out", "mine", "--steps", "20")
-        early = micdb(*asked, cwd=tmp_path)
+        early = micdb(*asked)
         db.corrections.relabel(found, "Se vacancy")
-        run = micdb(*asked, cwd=tmp_path)
+        run = micdb(*asked)
         assert run.returncode == 0, run.stderr
         db.populate("stm-defects", parameters={"weights": str(tmp_path / "mine" / "stm-defects.safetensors")})
         assert set(db.defects.to_pandas()["kind"]) == {"Se vacancy"}
