@@ -1,4 +1,4 @@
-"""`particles`: particles of SEM, TEM and STEM images that brightness tells from what lies between them.
+"""`particles`: particles of SEM, TEM and STEM images, by brightness or by a network that was taught them.
 
 Fills `particles` (size, shape and place of each) and `masks` (which is seen where).
 """
@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from scipy import ndimage
 
 from micdb.embed.atoms.frame import arrow_table, frames, in_nm, prepared
 from micdb.embed.micro import threshold
 from micdb.embed.micro.foil_defects import weighted_median
+from micdb.embed.micro.instances import instances
 from micdb.embed.micro.objects import Objects, measure
+from micdb.embed.micro.segmenter import probabilities
+from micdb.embed.nets import weights
 from micdb.errors import UsageError
 from micdb.masks import Mask
 from micdb.populate.extractor import Card, Extraction, Extractor, check_positive
@@ -28,6 +33,7 @@ _Rollups = dict[str, tuple[float | None, str | None]]
 
 _SMALLEST = 32  # [pixel] side of an image
 _ATOM = 0.4  # [nm] what is smaller are atoms: the largest, of caesium, is 0.5 nm across
+_LIKELIER = 0.5  # than all other phases together
 _MODALITIES = ("SEM", "TEM", "STEM", "optical")
 
 
@@ -37,15 +43,40 @@ class _Frame:
 
     labels: npt.NDArray[np.int32]
     objects: Objects
+    score: npt.NDArray[np.float64] | None
     shape: tuple[int, ...]
     corner: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Taught:
+    """The network of `segment` that a user taught, by its card and folder."""
+
+    known: weights.Weights
+    folder: Path
+
+    def number(self, phase: Any) -> int:
+        """Return the number of a phase."""
+        classes = self.known.recipe["classes"]
+        if phase not in classes:
+            raise UsageError(f"particles: phase is {phase!r}; expected one of {', '.join(classes)}")
+        return int(classes.index(phase))
+
+    def share(self, image: npt.NDArray[np.floating], phase: str) -> npt.NDArray[np.float32]:
+        """Return the probability of a phase at each pixel ``(y, x)``."""
+        network = weights.unet("segment", self.folder, self.known.sha256)
+        return np.asarray(probabilities(image, network)[self.number(phase)])
+
+
 class Particles(Extractor):
-    """Particles by Otsu's threshold and a watershed, with sizes and shapes.
+    """Particles with sizes and shapes: by a threshold, or as `segment` was taught; a watershed parts them.
 
     Parameters
     ----------
+    weights
+        File ``segment.safetensors`` that `micdb.embed.train.segment.teach` wrote; None for the threshold.
+    phase
+        Which of its phases is that of particles.
     blur_px
         Standard deviation of a Gaussian against noise [pixel].
     bright
@@ -58,8 +89,8 @@ class Particles(Extractor):
     card: ClassVar[Card] = Card(
         name="particles",
         version="1",
-        summary="Particles that brightness tells from what lies between them: size and shape of each",
-        parameters={"blur_px": 0.7, "bright": None, "least_px": 40},
+        summary="Particles by brightness or as segment was taught them: size and shape of each",
+        parameters={"weights": None, "phase": None, "blur_px": 0.7, "bright": None, "least_px": 40},
         licence="BSD-3-Clause",
         reference=(
             "Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979); Vincent and Soille, IEEE Trans. Pattern Anal. "
@@ -84,6 +115,19 @@ class Particles(Extractor):
         if self.parameters["bright"] not in (None, True, False):
             raise UsageError(
                 f"particles: bright is {self.parameters['bright']!r}; expected true, false or none"
+            )
+
+        self._taught: _Taught | None = None
+        given = self.parameters["weights"]
+        if (given is None) != (self.parameters["phase"] is None):
+            raise UsageError(
+                "particles: weights and phase go together: whose phases, and which are particles"
+            )
+        if given is not None:
+            self._taught = _Taught(*weights.of_user("segment", given, "micdb train segment"))
+            self._taught.number(self.parameters["phase"])
+            self.card = replace(  # type: ignore[misc]  # of this instance: its hash makes another run
+                self.card, weights_hash=self._taught.known.sha256, validated=self._taught.known.texts
             )
 
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
@@ -112,14 +156,21 @@ class Particles(Extractor):
         image, corner = ready
         image = image / float(np.abs(image).max())
         blur, least = float(self.parameters["blur_px"]), int(self.parameters["least_px"])
-        labels = threshold.particles(image, blur=blur, bright=self.parameters["bright"], least=least)
+        score = None
+        if self._taught:
+            share = self._taught.share(image, self.parameters["phase"])
+            labels = instances(share > _LIKELIER, least)
+        else:
+            labels = threshold.particles(image, blur=blur, bright=self.parameters["bright"], least=least)
         objects = measure(labels, picture.pixel_size or (1.0, 1.0))
+        if self._taught:
+            score = np.asarray(ndimage.mean(share, labels, objects.label), np.float64).reshape(-1)
         if picture.pixel_size and len(objects.label) and np.median(objects.diameter) < _ATOM:
             return (
                 f"what shows here is {np.median(objects.diameter):.2g} nm across: atoms, which `stem-atoms` "
                 "and `lattice` measure, or the pixel size is wrong"
             )
-        return _Frame(labels, objects, pixels.shape, corner)
+        return _Frame(labels, objects, score, pixels.shape, corner)
 
 
 def _unfit(picture: Picture) -> str | None:
@@ -158,7 +209,7 @@ def _rows(picture: Picture, number: int, frame: _Frame) -> pa.Table:
         "circularity": pa.array(one.circularity, from_pandas=True),
         "solidity": pa.array(one.solidity, from_pandas=True),
         "weight": one.weight,
-        "score": None,  # a threshold knows no probabilities
+        "score": frame.score,  # a threshold knows no probabilities
     }
     return arrow_table(columns, PARTICLES, n)
 

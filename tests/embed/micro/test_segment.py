@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from micdb.embed.extractors.particles import Particles
 from micdb.embed.extractors.segment import Segment, uncertainty
 from micdb.embed.micro.segmenter import voted
 from micdb.embed.nets import weights
@@ -120,18 +121,18 @@ def test_fractions_say_how_sure_they_are_and_phases_what_lies_between(folder):
 def test_objects_are_of_one_phase_each_when_a_background_is_named(folder):
     share = np.full((3, 20, 60), 0.1, np.float32)
     share[0] = 0.8  # background
-    share[:, 5:15, 5:25] = np.array([0.1, 0.6, 0.3])[:, None, None]
-    share[:, 5:8, 5:9] = np.array([0.3, 0.2, 0.5])[:, None, None]  # pixels at the rim, less sure
-    share[:, 5:15, 35:45] = np.array([0.0, 0.2, 0.8])[:, None, None]
-    share[:, 5:15, 45:55] = np.array([0.0, 0.7, 0.3])[:, None, None]  # another object beside it
-    share[:, 8:11, 38:41] = np.array([0.0, 0.9, 0.1])[:, None, None]  # pixels that look otherwise
+    share[:, 2:18, 5:25] = np.array([0.1, 0.6, 0.3])[:, None, None]
+    share[:, 2:3, 5:9] = np.array([0.3, 0.2, 0.5])[:, None, None]  # pixels at the rim, less sure
+    share[:, 2:18, 35:45] = np.array([0.0, 0.2, 0.8])[:, None, None]
+    share[:, 2:18, 45:55] = np.array([0.0, 0.7, 0.3])[:, None, None]  # another object beside it
+    share[:, 8:9, 38:39] = np.array([0.0, 0.9, 0.1])[:, None, None]  # pixels that look otherwise
     found = voted(share, 0)
-    assert (found.argmax(axis=0)[5:15, 5:25] == 1).all()
-    assert (found.argmax(axis=0)[5:15, 35:45] == 2).all()
-    assert (found.argmax(axis=0)[5:15, 45:55] == 1).all()
-    assert np.allclose(found.sum(axis=0)[5:15, 5:25], 1)
-    np.testing.assert_array_equal(found[:, :5], share[:, :5])
-    np.testing.assert_array_equal(voted(share[:, :4], 0), share[:, :4])  # there is no object
+    assert (found.argmax(axis=0)[2:18, 5:25] == 1).all()
+    assert (found.argmax(axis=0)[2:18, 35:45] == 2).all()
+    assert (found.argmax(axis=0)[2:18, 45:55] == 1).all()
+    assert np.allclose(found.sum(axis=0)[2:18, 5:25], 1)
+    np.testing.assert_array_equal(found[:, :2], share[:, :2])
+    np.testing.assert_array_equal(voted(share[:, :2], 0), share[:, :2])  # there is no object
     with pytest.raises(UsageError, match="background is 'ferrite'; expected one of matrix, second phase"):
         Segment(weights=str(folder / "segment.safetensors"), background="ferrite")
     given = answer(folder, picture(image(scene(7))), background="matrix")
@@ -146,6 +147,18 @@ def test_another_magnification_is_refused(tmp_path):
     assert atoms.reason.startswith("0.02 nm per pixel; the phases were drawn at 10 to 10 nm per pixel")
     assert not isinstance(answer(tmp_path, picture(image(scene(7)), pixel_size=(25.0, 25.0))), Refusal)
     assert not isinstance(answer(tmp_path, picture(image(scene(7)), pixel_size=None)), Refusal)
+
+
+def test_particles_are_found_as_segment_was_taught(folder):
+    made, given = scene(7, fraction=0.15), {"weights": str(folder / "segment.safetensors")}
+    (found,) = Particles(**given, phase="second phase").extract([picture(image(made))])
+    rows = found.tables["particles"].to_pandas()
+    assert rows.area_px.sum() == pytest.approx((made.label == 1).sum(), rel=0.2)
+    assert ((rows.score > 0.5) & (rows.score <= 1)).all()
+    with pytest.raises(UsageError, match="phase is 'pearlite'; expected one of matrix, second phase"):
+        Particles(**given, phase="pearlite")
+    with pytest.raises(UsageError, match="weights and phase go together"):
+        Particles(**given)
 
 
 def test_what_it_cannot_do_is_said(folder, tmp_path):
