@@ -5,7 +5,8 @@ Images are parted by specimen where it is known, else one by one; nasa_super has
 network is taught with the others and asked for those left out; intersection over union is that of all pixels
 left out. In the same run, with the same images: a random forest on multi-scale features, which is what
 trainable segmentation plug-ins do. ``--shots`` teaches with so few images of each fold, ``--untaught`` begins
-with random weights instead of `micro`. The calibration error is that of the probability of the pixel's class.
+with random weights instead of `micro`, ``--alone`` leaves the forest out. The calibration error is that of the
+probability of the pixel's class.
 """
 
 from __future__ import annotations
@@ -160,6 +161,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--shots", type=int, default=0)
     parser.add_argument("--untaught", action="store_true")
+    parser.add_argument("--alone", action="store_true")
     asked = parser.parse_args()
     if asked.untaught:
         segment.begun = untaught
@@ -174,18 +176,21 @@ def main() -> None:
         network, classes, _ = segment.taught([one.example for one in teach], schedule)
         seconds += time.process_time() - start
         order = np.array([names.index(name) for name in classes])
-        forest = by_forest(teach)
+        forest = None if asked.alone else by_forest(teach)
         for one in ask:
             truth = one.example.mask.labels
             share = probabilities(one.example.pixels, network)
             found = order[share.argmax(0)]
             ours += confusion(truth, found, n)
             sure.add(share.max(0)[truth >= 0], (found == truth)[truth >= 0])
-            floor += confusion(truth, forest.predict(features(one)).reshape(truth.shape), n)
+            if forest:
+                floor += confusion(truth, forest.predict(features(one)).reshape(truth.shape), n)
         sys.stdout.write(f"fold {number}: {len(teach)} teach, {len(ask)} asked; {told(ours)}\n")
         sys.stdout.flush()
     sys.stdout.write(f"{asked.set}: {', '.join(names)}\n")
-    sys.stdout.write(f"segment        {told(ours)}\nrandom forest  {told(floor)}\n")
+    sys.stdout.write(f"segment        {told(ours)}\n")
+    if not asked.alone:
+        sys.stdout.write(f"random forest  {told(floor)}\n")
     sys.stdout.write(f"calibration error {sure.error():.3f}\n")
     sys.stdout.write(f"processor time of teaching {seconds:.0f} s\n")
 
