@@ -5,8 +5,8 @@ Images are parted by specimen where it is known, else one by one; nasa_super has
 network is taught with the others and asked for those left out; intersection over union is that of all pixels
 left out. In the same run, with the same images: a random forest on multi-scale features, which is what
 trainable segmentation plug-ins do. ``--shots`` teaches with so few images of each fold, ``--untaught`` begins
-with random weights instead of `micro`, ``--alone`` leaves the forest out. The calibration error is that of the
-probability of the pixel's class.
+with random weights instead of `micro`, ``--alone`` leaves the forest out. The calibration error is that of
+the probability of the class of each pixel.
 """
 
 from __future__ import annotations
