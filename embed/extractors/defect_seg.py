@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from micdb.embed.atoms.frame import arrow_table, frames, in_nm, pitch_of, prepared
+from micdb.embed.atoms.frame import arrow_table, frames, pitch_of, prepared
 from micdb.embed.micro.foil_defects import FoilDefects, foil_defects, weighted_median
 from micdb.embed.micro.foil_maps import FINEST, KINDS, Calibration, answers, resized
 from micdb.embed.micro.periodic import period
+from micdb.embed.micro.rows import counted, mask_row, particle_columns, whole
 from micdb.embed.nets import weights
 from micdb.errors import UsageError
-from micdb.masks import UNKNOWN, Mask
+from micdb.masks import Mask
 from micdb.populate.extractor import Card, Extraction, Extractor, check_positive
 from micdb.populate.facts import MASKS, PARTICLES, PHASES
 from micdb.records import Picture, Refusal
@@ -65,15 +66,6 @@ class _Frame:
     def area(self) -> int:
         """Scanned [pixel]."""
         return self.found.label.size
-
-    def labels(self) -> Ints:
-        """Return the kind of each pixel of the frame ``(y, x)``, `UNKNOWN` where nothing was scanned."""
-        label = np.full(self.shape, UNKNOWN, dtype=np.int32)
-        height, width = self.found.label.shape
-        label[self.corner[0] : self.corner[0] + height, self.corner[1] : self.corner[1] + width] = (
-            self.found.label
-        )
-        return label
 
 
 class DefectSeg(Extractor):
@@ -249,49 +241,14 @@ def _phases(picture: Picture, number: int, frame: _Frame) -> pa.Table:
 
 
 def _particles(picture: Picture, number: int, frame: _Frame) -> pa.Table:
-    one, n, pitch = frame.found.objects, len(frame.found.kind), pitch_of(picture)
-    y, x = one.y + frame.corner[0], one.x + frame.corner[1]
-    in_length = {
-        name: None if pitch is None else getattr(one, name.removesuffix("_nm")) * pitch
-        for name in ("diameter_nm", "major_nm", "minor_nm")
-    }
-    columns = {
-        "image": np.full(n, picture.image),
-        "frame": np.full(n, number),
-        "idx": np.arange(n),
-        "x_px": x,
-        "y_px": y,
-        "x_nm": in_nm(picture, 1, x),
-        "y_nm": in_nm(picture, 0, y),
-        "area_px": one.area_px,
-        "area_nm2": None if pitch is None else one.area * pitch**2,
-        "on_edge": one.on_edge,
-        "box": list((one.box + np.array([frame.corner[1], frame.corner[0], 0, 0])).astype(np.int32)),
-        "diameter_px": one.diameter,
-        **in_length,
-        "angle_deg": one.angle_deg,
-        "circularity": pa.array(one.circularity, from_pandas=True),
-        "solidity": pa.array(one.solidity, from_pandas=True),
-        "weight": one.weight,
-        "score": frame.found.score,
-        "kind": frame.found.kind.tolist(),
-    }
-    return arrow_table(columns, _PARTICLES, n)
+    columns = particle_columns(picture, number, frame.found.objects, frame.corner, step=(1.0, 1.0))
+    columns |= {"score": frame.found.score, "kind": frame.found.kind.tolist()}
+    return arrow_table(columns, _PARTICLES, len(frame.found.kind))
 
 
 def _masks(picture: Picture, number: int, frame: _Frame) -> pa.Table:
-    mask = Mask(frame.labels(), ("none", *KINDS))
-    runs, lengths = mask.runs()
-    row = {
-        "image": picture.image,
-        "frame": number,
-        "kind": "defects",
-        "height_px": mask.labels.shape[0],
-        "width_px": mask.labels.shape[1],
-        "classes": list(mask.classes),
-        "labels": runs,
-        "lengths": lengths,
-    }
+    labels = whole(frame.found.label, frame.shape, frame.corner)
+    row = mask_row(picture.image, number, "defects", Mask(labels, ("none", *KINDS)))
     return pa.Table.from_pylist([row], schema=MASKS)
 
 
@@ -325,12 +282,11 @@ def _population(kind: str, frames: Sequence[_Frame], pitch: float | None, area: 
     several = [one.found.sizes(kind) for one in frames]
     across, weight = (np.concatenate(one) for one in zip(*several, strict=True))
     median, off = weighted_median(across[weight > 0], weight[weight > 0])
-    density = (float(weight.sum()), float(np.sqrt(np.square(weight).sum())))  # per image area; of counting
-    unit = None if pitch is None else area * pitch**2
+    density, density_sd = counted(weight, None if pitch is None else area * pitch**2)
     return {
         f"n_{kind}s": (len(across) / len(frames), None),
-        f"{kind}_density": (None if unit is None else density[0] / unit, "1/nm**2"),
-        f"{kind}_density_sd": (None if unit is None or not density[0] else density[1] / unit, "1/nm**2"),
+        f"{kind}_density": (density, "1/nm**2"),
+        f"{kind}_density_sd": (density_sd, "1/nm**2"),
         f"{kind}_diameter": (None if pitch is None or median is None else median * pitch, "nm"),
         f"{kind}_diameter_sd": (None if pitch is None or off is None else off * pitch, "nm"),
     }

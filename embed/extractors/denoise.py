@@ -5,11 +5,18 @@ Fills `restorations`. The image itself stays what it is, and other extractors me
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
 
 from micdb.embed.nets import weights
+from micdb.embed.restore.denoised import denoised
 from micdb.embed.restore.extractor import Restorer
 from micdb.populate.extractor import Card
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _KNOWN = weights.card("denoise")
 
@@ -44,3 +51,7 @@ class Denoise(Restorer):
         validated=_KNOWN.texts,
         scale="any; details down to 2 pixels",
     )
+
+    def restore(self, image: npt.NDArray[np.floating], network: nn.Module) -> npt.NDArray[np.float32]:
+        """Return the image ``(y, x)`` with less noise: the network's, joined with what is sparse in it."""
+        return denoised(image, network, turns=self.parameters["turns"])

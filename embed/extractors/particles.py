@@ -16,11 +16,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy import ndimage
 
-from micdb.embed.atoms.frame import arrow_table, frames, in_nm, prepared
+from micdb.embed.atoms.frame import arrow_table, frames, prepared
 from micdb.embed.micro import threshold
 from micdb.embed.micro.foil_defects import weighted_median
 from micdb.embed.micro.instances import instances
 from micdb.embed.micro.objects import Objects, measure
+from micdb.embed.micro.rows import counted, mask_row, particle_columns, whole
 from micdb.embed.micro.segmenter import probabilities
 from micdb.embed.nets import weights
 from micdb.errors import UsageError
@@ -186,47 +187,17 @@ def _unfit(picture: Picture) -> str | None:
 
 def _rows(picture: Picture, number: int, frame: _Frame) -> pa.Table:
     """Return the rows of a frame."""
-    one, n, step = frame.objects, len(frame.objects.label), picture.pixel_size
-    pixel = 1.0 if step is None else math.prod(step)
-    top, left = frame.corner
-    x, y = one.x + left, one.y + top
-    known = {name: None if step is None else getattr(one, name[:-3]) for name in _LENGTHS}
-    columns = {
-        "image": np.full(n, picture.image),
-        "frame": np.full(n, number),
-        "idx": np.arange(n),
-        "x_px": x,
-        "y_px": y,
-        "x_nm": in_nm(picture, 1, x),
-        "y_nm": in_nm(picture, 0, y),
-        "area_px": one.area_px,
-        "area_nm2": None if step is None else one.area,
-        "on_edge": one.on_edge,
-        "box": list((one.box + np.array([left, top, 0, 0])).astype(np.int32)),
-        "diameter_px": one.diameter / math.sqrt(pixel),
-        **known,
-        "angle_deg": one.angle_deg,
-        "circularity": pa.array(one.circularity, from_pandas=True),
-        "solidity": pa.array(one.solidity, from_pandas=True),
-        "weight": one.weight,
-        "score": frame.score,  # a threshold knows no probabilities
-    }
-    return arrow_table(columns, PARTICLES, n)
-
-
-_LENGTHS = ("diameter_nm", "major_nm", "minor_nm")
+    columns = particle_columns(
+        picture, number, frame.objects, frame.corner, step=picture.pixel_size or (1.0, 1.0)
+    )
+    columns["score"] = frame.score  # a threshold knows no probabilities
+    return arrow_table(columns, PARTICLES, len(frame.objects.label))
 
 
 def _mask(picture: Picture, number: int, frame: _Frame) -> pa.Table:
     """Return which particle each pixel shows, by ``idx`` plus 1; -1 where nothing was scanned."""
-    labels = np.full(frame.shape, -1, np.int32)
-    inside = tuple(slice(at, at + size) for at, size in zip(frame.corner, frame.labels.shape, strict=True))
-    labels[inside] = frame.labels
-    values, lengths = Mask(labels).runs()
-    row = {
-        "image": picture.image, "frame": number, "kind": "particles", "height_px": labels.shape[0],
-        "width_px": labels.shape[1], "classes": [], "labels": values, "lengths": lengths,
-    }  # fmt: skip
+    labels = whole(frame.labels, frame.shape, frame.corner)
+    row = mask_row(picture.image, number, "particles", Mask(labels))
     return pa.Table.from_pylist([row], schema=MASKS)
 
 
@@ -237,11 +208,11 @@ def _rollups(found: Sequence[_Frame], step: tuple[float, float] | None) -> _Roll
     pixels = sum(one.labels.size for one in found)
     unit = None if step is None else pixels * math.prod(step)
     median, off = weighted_median(diameter[weight > 0], weight[weight > 0])
-    total, counting = float(weight.sum()), float(np.sqrt(np.square(weight).sum()))
+    density, density_sd = counted(weight, unit)
     return {
         "n_particles": (len(diameter) / len(found), None),
-        "particle_density": (None if unit is None else total / unit, "1/nm**2"),
-        "particle_density_sd": (None if unit is None or not total else counting / unit, "1/nm**2"),
+        "particle_density": (density, "1/nm**2"),
+        "particle_density_sd": (density_sd, "1/nm**2"),
         "particle_diameter": (None if step is None else median, "nm"),
         "particle_diameter_sd": (None if step is None else off, "nm"),
         "particle_cover": (sum(int((one.labels > 0).sum()) for one in found) / pixels, None),

@@ -21,6 +21,7 @@ from micdb.embed.atoms.frame import frames, prepared
 from micdb.embed.micro.fractions import fraction
 from micdb.embed.micro.interfaces import interfaces, thickness
 from micdb.embed.micro.objects import Objects, boundary, measure
+from micdb.embed.micro.rows import mask_row
 from micdb.embed.micro.segmenter import probabilities, voted
 from micdb.embed.nets import weights
 from micdb.errors import UsageError
@@ -131,7 +132,8 @@ class Segment(Extractor):
             tables["phases"] += [{**here, **row} for row in _phases(frame, classes, picture)]
             tables["interfaces"] += [{**here, **row} for row in _interfaces(frame, classes, picture)]
             tables["regions"] += [{**here, **row} for row in self._regions(frame, classes, picture)]
-            tables["masks"].append({**here, **_mask(frame.labels, classes)})
+            mask = Mask(frame.labels, tuple(classes))
+            tables["masks"].append(mask_row(picture.image, number, "phases", mask))
         made = {name: pa.Table.from_pylist(rows, schema=self.schemas[name]) for name, rows in tables.items()}
         return Extraction(picture.image, made, _rollups(tables["phases"], classes, found))
 
@@ -216,15 +218,6 @@ def _region(found: Objects, row: int, picture: Picture) -> dict[str, Any]:
         "on_edge": bool(found.on_edge[row]),
         "box": found.box[row].tolist(),
     }
-
-
-def _mask(labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
-    values, lengths = Mask(labels, tuple(classes)).runs()
-    height, width = labels.shape
-    return {
-        "kind": "phases", "height_px": height, "width_px": width, "classes": list(classes),
-        "labels": values.tolist(), "lengths": lengths.tolist(),
-    }  # fmt: skip
 
 
 def uncertainty(share: npt.NDArray[np.floating]) -> float:

@@ -2,8 +2,8 @@
 
 A denuded zone is the band along a network of carbide in which no particles are: its width is how far it is
 from the boundary of the one to the next pixel of the other (DeCost et al., Microsc. Microanal. 25, 21, 2019).
-Where the edge of the image is nearer than that, the next one may lie outside: such places are left out (the
-reduced sample of Ripley, J. Appl. Probab. 13, 255, 1976), or wide zones would be thought narrow.
+Where the edge of the image is nearer than that, the next one may lie outside: such a place says only that it
+is farther than the edge (Kaplan & Meier; of distances in images: Baddeley & Gill, Ann. Stat. 25, 263, 1997).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Bools = npt.NDArray[np.bool_]
 Step = tuple[float, float]
 
 _MOST = 4_000_000  # [pixel] of an image whose pixels are halved to measure what is one or two of them thick
-_FEWEST = 10  # places that a distance is the median of
+_HALF = 0.5 + 1e-9  # rounding of the product
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Interface:
         Of their shared boundary; lengths are in the unit of the step.
     distance
         Median way from the boundary of `phase` to the next pixel of `other`: 0 where they touch all along,
-        the width of a denuded zone where a third phase lies between. NaN where too few places say so.
+        the width of a denuded zone where a third phase lies between. NaN where most may lie outside.
     """
 
     phase: int
@@ -90,11 +90,21 @@ def interfaces(labels: npt.NDArray[np.integer], step: Step = (1.0, 1.0)) -> Iter
             pair = (min(phase, other), max(phase, other))
             if pair not in lengths:
                 lengths[pair] = shared_boundary(labels == pair[0], labels == pair[1], step)
-            use = rims[phase] & (away <= outside)
+            median = _median(away[rims[phase]], outside[rims[phase]])
             # From the edge of the one pixel to that of the other, not from centre to centre.
-            way = np.maximum(away[use] - math.sqrt(math.prod(step)), 0.0)
-            distance = float(np.median(way)) if len(way) >= _FEWEST else math.nan
+            distance = float(np.maximum(median - math.sqrt(math.prod(step)), 0.0))
             yield Interface(phase, other, lengths[pair], distance)
+
+
+def _median(away: npt.NDArray[np.float64], limit: npt.NDArray[np.float64]) -> float:
+    """Return the median of distances ``(n,)`` that are seen up to a limit each; NaN where it is not seen."""
+    if not len(away):
+        return math.nan
+    order = np.argsort(np.minimum(away, limit), kind="stable")
+    seen = (away <= limit)[order]
+    farther = np.cumprod(1 - seen / np.arange(len(away), 0, -1))
+    half = np.flatnonzero(farther <= _HALF)
+    return float(away[order][half[0]]) if len(half) else math.nan
 
 
 def _rim(inside: Bools, known: Bools) -> Bools:

@@ -31,22 +31,16 @@ def tiled(value: Maps, network: nn.Module) -> Maps:
         With `multiple`, of which the sides of what it sees must be multiples; what is missing is mirrored.
     """
     result: Maps | None = None
-    for (rows, columns), part in pieces(value, network):
-        if result is None:
-            result = np.empty((len(part), *value.shape[1:]), dtype=np.float32)
-        result[:, rows, columns] = part
-    return np.empty((0, *value.shape[1:]), dtype=np.float32) if result is None else result
-
-
-def pieces(value: Maps, network: nn.Module) -> Iterator[tuple[Box, Maps]]:
-    """Yield the maps of `tiled` by tiles, each with where it lies: all at once may not fit into memory."""
     for inner, outer in _tiles(value.shape[1:], _REACH * int(network.multiple)):  # type: ignore[arg-type]
         part = _ask(value[:, outer[0], outer[1]], network)
         rows, columns = (
             slice(one.start - whole.start, one.stop - whole.start)
             for one, whole in zip(inner, outer, strict=True)
         )
-        yield inner, part[:, rows, columns]
+        if result is None:
+            result = np.empty((len(part), *value.shape[1:]), dtype=np.float32)
+        result[:, inner[0], inner[1]] = part[:, rows, columns]
+    return np.empty((0, *value.shape[1:]), dtype=np.float32) if result is None else result
 
 
 def _tiles(shape: tuple[int, ...], overlap: int) -> Iterator[tuple[Box, Box]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,15 @@ import pyarrow as pa
 from micdb.embed.atoms.frame import frames, prepared
 from micdb.embed.nets import weights
 from micdb.embed.restore.check import Check, check
-from micdb.embed.restore.denoised import denoised
 from micdb.embed.restore.network import TURNS, restored
 from micdb.errors import UsageError
 from micdb.populate.extractor import Extraction, Extractor
 from micdb.populate.facts import RESTORATIONS
 from micdb.records import Picture, Refusal
 from micdb.restored import packed, runs
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _SMALLEST = 32  # [pixel] side of an image
 _MOST = 8192  # [pixel] of a restored image, as the root of their number: 128 MB
@@ -59,6 +61,10 @@ class Restorer(Extractor):
         self.card = replace(  # type: ignore[misc]  # of this instance: the weights' hash makes another run
             self.card, weights_hash=self._known.sha256, validated=self._known.texts
         )
+
+    def restore(self, image: npt.NDArray[np.floating], network: nn.Module) -> npt.NDArray[np.float32]:
+        """Return the image ``(factor * y, factor * x)`` that is made of one ``(y, x)``."""
+        return restored(image, network, factor=self.factor, turns=self.parameters["turns"])
 
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
         """Yield the restored frames of each picture, or the reason why there are none."""
@@ -104,9 +110,7 @@ class Restorer(Extractor):
         network = weights.unet(self.name, self._folder, self._known.sha256)
 
         def restore(value: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-            if self.factor == 1:
-                return denoised(value, network, turns=self.parameters["turns"])
-            return restored(value, network, factor=self.factor, turns=self.parameters["turns"])
+            return self.restore(value, network)
 
         made = restore(image)
         return made, check(image, made, restore, factor=self.factor, seed=self.parameters["seed"])

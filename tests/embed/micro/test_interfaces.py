@@ -61,12 +61,13 @@ def test_lengths_are_in_the_unit_of_the_step():
 
 
 def test_a_zone_that_leaves_the_image_is_not_thought_narrow():
-    """The particles nearest to most of the film lie outside: only those places count that would see them."""
+    """Particles lie 3 pixels from a tenth of the film; the others may be anywhere beyond the edge."""
     labels = np.zeros((60, 200), int)
-    labels[5:8] = 1
-    labels[5:8, 150:] = 2  # 40 pixels beside some of the film, much farther away from the rest
-    found = pair(labels, 1, 2)
-    assert found.distance < 10  # places near the end of the film, by those alone
+    labels[8:11] = 1
+    labels[14:16, 90:110] = 2
+    assert math.isnan(pair(labels, 1, 2).distance)  # more than half is not seen
+    labels[14:16, 40:160] = 2
+    assert pair(labels, 1, 2).distance == pytest.approx(4, abs=2)  # from either side of the film
     labels[labels == 2] = -1
     assert [one for one in interfaces(labels) if one.other == 2] == []
 
