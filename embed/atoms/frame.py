@@ -76,12 +76,27 @@ def unfit(picture: Picture) -> str | None:
         return "a diffraction pattern shows no atom columns in real space"
     if picture.modality in _UNRESOLVED:
         return f"modality {picture.modality} does not resolve atom columns"
+    return misscaled(picture, COARSEST_PIXEL, "atom columns")
+
+
+def misscaled(picture: Picture, coarsest: float, what: str) -> str | None:
+    """Return why the pixels of a picture do not do, or None; unknown ones do.
+
+    Parameters
+    ----------
+    picture
+        That is to be measured.
+    coarsest
+        Largest side of a pixel [nm].
+    what
+        Is sought, in the plural.
+    """
     if picture.pixel_size is None:
         return None
     if not all(math.isfinite(size) and size > 0 for size in picture.pixel_size):
         return f"pixel size {picture.pixel_size} nm; positive numbers are needed"
-    if max(picture.pixel_size) > COARSEST_PIXEL:
-        return f"pixel size {max(picture.pixel_size):g} nm; atom columns need {COARSEST_PIXEL:g} nm or finer"
+    if max(picture.pixel_size) > coarsest:
+        return f"pixel size {max(picture.pixel_size):g} nm; {what} need {coarsest:g} nm or finer"
     if max(picture.pixel_size) > _SQUARE * min(picture.pixel_size):
         return f"pixels of {picture.pixel_size[1]:g} x {picture.pixel_size[0]:g} nm; square ones are needed"
     return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -59,9 +58,7 @@ class Classify(Extractor):
         self._known: Classifier | None = None
         if self.parameters["weights"] is not None:
             self._known = Classifier(Path(str(self.parameters["weights"])).expanduser())
-            self.card = replace(  # type: ignore[misc]  # of this instance: its hash makes another run
-                self.card, weights_hash=self._known.card.sha256, validated=self._known.card.texts
-            )
+            self._learnt(self._known.card.sha256, self._known.card.texts)
 
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
         """Yield the classes of each picture, or the reason why there are none."""

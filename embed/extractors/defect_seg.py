@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from micdb.embed.atoms.frame import arrow_table, frames, pitch_of, prepared
+from micdb.embed.atoms.frame import arrow_table, frames, misscaled, pitch_of, prepared
 from micdb.embed.micro.foil_defects import FoilDefects, foil_defects, weighted_median
 from micdb.embed.micro.foil_maps import FINEST, KINDS, Calibration, answers, resized
 from micdb.embed.micro.periodic import period
@@ -33,7 +33,6 @@ Ints = npt.NDArray[np.int32]
 _CARD = weights.card("defect-seg")
 _CALIBRATION = Calibration(*(tuple(_CARD.measured["calibration"][one]) for one in ("slope", "offset")))
 _FINEST, _COARSEST = 0.1, 5.0  # [nm] columns of atoms show up to the one; few defects beyond the other
-_SQUARE = 1.1  # sides of a pixel
 _SMALLEST = 64  # [pixel]
 _MOST = 1e8  # pixels that the network sees; 6 GB
 _PROJECTED = 4 / math.pi  # length over projected length of lines of any direction
@@ -175,19 +174,13 @@ def _unfit(picture: Picture) -> str | None:
         return "a diffraction pattern shows no defects in real space"
     if picture.modality is not None and picture.modality not in _MODALITIES:
         return f"modality {picture.modality}; defects in foils show in {' and '.join(_MODALITIES)} images"
-    if picture.pixel_size is None:
-        return None
-    if not all(math.isfinite(size) and size > 0 for size in picture.pixel_size):
-        return f"pixel size {picture.pixel_size} nm; positive numbers are needed"
-    if max(picture.pixel_size) > _COARSEST:
-        return f"pixel size {max(picture.pixel_size):g} nm; defects in foils need {_COARSEST:g} nm or finer"
-    if min(picture.pixel_size) < _FINEST:
+    if reason := misscaled(picture, _COARSEST, "defects in foils"):
+        return reason
+    if picture.pixel_size is not None and min(picture.pixel_size) < _FINEST:
         return (
             f"pixel size {min(picture.pixel_size):g} nm, where atoms show: `stem-defects` finds point "
             f"defects; defects in diffraction contrast need {_FINEST:g} nm or coarser"
         )
-    if max(picture.pixel_size) > _SQUARE * min(picture.pixel_size):
-        return f"pixels of {picture.pixel_size[1]:g} x {picture.pixel_size[0]:g} nm; square ones are needed"
     return None
 
 

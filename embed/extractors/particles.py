@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -127,9 +127,7 @@ class Particles(Extractor):
         if given is not None:
             self._taught = _Taught(*weights.of_user("segment", given, "micdb train segment"))
             self._taught.number(self.parameters["phase"])
-            self.card = replace(  # type: ignore[misc]  # of this instance: its hash makes another run
-                self.card, weights_hash=self._taught.known.sha256, validated=self._taught.known.texts
-            )
+            self._learnt(self._taught.known.sha256, self._taught.known.texts)
 
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
         """Yield the particles of each picture, or the reason why there are none."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -102,9 +102,7 @@ class Segment(Extractor):
             self._known, self._folder = weights.of_user(
                 NAME, self.parameters["weights"], "micdb train segment --from-annotations"
             )
-            self.card = replace(  # type: ignore[misc]  # of this instance: its hash makes another run
-                self.card, weights_hash=self._known.sha256, validated=self._known.texts
-            )
+            self._learnt(self._known.sha256, self._known.texts)
             self._background = _background(self.parameters["background"], self._known.recipe["classes"])
 
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:

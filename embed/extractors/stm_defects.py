@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from micdb.embed.atoms.frame import arrow_table, frames, in_nm, pitch_of, prepared
+from micdb.embed.atoms.frame import arrow_table, frames, in_nm, misscaled, pitch_of, prepared
 from micdb.embed.nets import weights
 from micdb.embed.stm.candidates import candidates
 from micdb.embed.stm.describe import Looks, describe
@@ -36,7 +36,6 @@ _Defects = tuple[Found, Looks, list[str], Floats]  # the last two are kinds and 
 
 _CARD = weights.card("stm-defects")
 _COARSEST = 2.5  # [nm] a defect of 10 nm is four pixels wide
-_SQUARE = 1.1  # sides of a pixel
 _SMALLEST = 32  # [pixel]
 _SHORTEST = 2.0  # [nm] side of a field: less is within one defect
 _MODALITIES = ("STM", "AFM")
@@ -123,9 +122,7 @@ class StmDefects(Extractor):
         given = self.parameters["weights"]
         if given is not None:
             self._known, self._folder = _own_weights(given)
-            self.card = replace(  # type: ignore[misc]  # of this instance: its hash makes another run
-                self.card, weights_hash=self._known.sha256, validated=self._known.texts, planted={}
-            )
+            self._learnt(self._known.sha256, self._known.texts, planted={})
 
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
         """Yield the defects of each picture, or the reason why there are none."""
@@ -189,13 +186,7 @@ def _unfit(picture: Picture) -> str | None:
         return f"modality {picture.modality}; defects are sought in {' and '.join(_MODALITIES)} topographs"
     if picture.pixel_size is None:
         return "no pixel size: without one small defects cannot be told from large ones; give it, in nm"
-    if not all(np.isfinite(picture.pixel_size)) or min(picture.pixel_size) <= 0:
-        return f"pixel size {picture.pixel_size} nm; positive numbers are needed"
-    if max(picture.pixel_size) > _COARSEST:
-        return f"pixel size {max(picture.pixel_size):g} nm; defects need {_COARSEST:g} nm or finer"
-    if max(picture.pixel_size) > _SQUARE * min(picture.pixel_size):
-        return f"pixels of {picture.pixel_size[1]:g} x {picture.pixel_size[0]:g} nm; square ones are needed"
-    return None
+    return misscaled(picture, _COARSEST, "defects")
 
 
 def _own_weights(given: Any) -> tuple[weights.Weights, Path]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from micdb.embed.atoms.frame import in_nm
+from micdb.embed.atoms.frame import in_nm, pitch_of
 from micdb.embed.micro.objects import Objects
 from micdb.masks import UNKNOWN, Labels, Mask
 from micdb.records import Picture
@@ -37,8 +37,8 @@ def particle_columns(
     """
     n = len(found.label)
     pixel = math.sqrt(math.prod(step))
-    # What was measured in pixels becomes nm here; what was measured in nm already is.
-    nm = None if picture.pixel_size is None else math.sqrt(math.prod(picture.pixel_size)) / pixel
+    pitch = pitch_of(picture)
+    nm = None if pitch is None else pitch / pixel  # 1 where the step was in nm already
     x, y = found.x + corner[1], found.y + corner[0]
     return {
         "image": np.full(n, picture.image),

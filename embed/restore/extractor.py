@@ -58,9 +58,7 @@ class Restorer(Extractor):
         self._known = weights.card(self.name)
         if given is not None:
             self._known, self._folder = weights.of_user(self.name, given, f"micdb train {self.name}")
-        self.card = replace(  # type: ignore[misc]  # of this instance: the weights' hash makes another run
-            self.card, weights_hash=self._known.sha256, validated=self._known.texts
-        )
+        self._learnt(self._known.sha256, self._known.texts)
 
     def restore(self, image: npt.NDArray[np.floating], network: nn.Module) -> npt.NDArray[np.float32]:
         """Return the image ``(factor * y, factor * x)`` that is made of one ``(y, x)``."""

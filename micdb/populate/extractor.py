@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -144,6 +144,22 @@ class Extractor(ABC):
     def spaces(self) -> tuple[Space, ...]:
         """Spaces of vectors it may fill; empty when it fills neither ``embeddings`` nor ``patches``."""
         return ()
+
+    def _learnt(self, sha256: str, validated: Mapping[str, str], **further: Any) -> None:
+        """Make the weights of this instance part of its run: another hash is another run.
+
+        Parameters
+        ----------
+        sha256
+            Of the weights.
+        validated
+            What they reached.
+        **further
+            Other fields of the card that no longer hold.
+        """
+        self.card = replace(  # type: ignore[misc]  # of this instance
+            self.card, weights_hash=sha256, validated=validated, **further
+        )
 
     @abstractmethod
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
