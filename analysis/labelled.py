@@ -15,6 +15,7 @@ from micdb.analysis.design import MIN_GROUPS, Vectors, independent_groups
 from micdb.analysis.gather import Frame, read_spaces, read_table
 from micdb.catalog.engine import reading
 from micdb.catalog.results import model, run
+from micdb.embed.extractors.classify import UNKNOWN
 from micdb.embed.micro.classifier import Source
 from micdb.errors import TooFewGroupsError, UnknownColumnError, UsageError
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-UNKNOWN = "unknown"  # what an image far from all is called: no class may have the name
 _LEAST_GROUPS = 2  # of a class: one to learn from while the other is held out
 _LEVELS = 20  # different texts that metadata may have: more are names
 #: What is known of an image without looking at it: if this names the class as well, the pixels prove nothing.
