@@ -20,12 +20,21 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 # Every revision this micdb knows, oldest first; the last is the one it reads and writes.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 HEAD = REVISIONS[-1]
 
 
-def create(engine: Engine, settings: Mapping[str, Any] | None = None) -> None:
+def create(engine: Engine, settings: Mapping[str, Any] | None = None, *, at: str = HEAD) -> None:
     """Create the schema in an empty database, with what it should know about itself, in one transaction.
+
+    Parameters
+    ----------
+    engine
+        The catalog.
+    settings
+        Rows of the table of settings.
+    at
+        An older revision, for rows of an older micdb that are to be upgraded.
 
     Raises
     ------
@@ -38,7 +47,7 @@ def create(engine: Engine, settings: Mapping[str, Any] | None = None) -> None:
             ours = "alembic_version" in tables
             what = "is a micdb database already" if ours else f"holds the tables {', '.join(tables[:5])}"
             raise UsageError(f"{place(engine)} {what}; give the name of an empty database")
-        _upgrade(connection)
+        _upgrade(connection, at)
         for name, value in (settings or {}).items():
             connection.execute(setting.insert(), {"name": name, "value": value})
 
@@ -110,13 +119,13 @@ def _check(connection: Connection, found: str | None, *, name: str) -> None:
     )
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, to: str = HEAD) -> None:
     from alembic import command
 
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-    if connection.dialect.supports_comments:
+    command.upgrade(config, to)
+    if to == HEAD and connection.dialect.supports_comments:
         _explain(connection)
 
 

@@ -60,6 +60,7 @@ sample = Table(
     refers("lab", "laboratory that made it"),
     refers("material", "what it is made of"),
     column("form", Text, "bulk, film, powder, lamella, ..."),
+    column("source", Text, "database or bundle it was received from; NULL where it was brought in here"),
     UniqueConstraint("name", "lab_pk"),
     comment="A physical specimen: what properties belong to and what cross-validation must not split.",
 )  # fmt: skip
@@ -148,6 +149,7 @@ micrograph = Table(
     column("problems", Json, "what could not be read, one sentence each", nullable=False),
     column("licence", Text, "overrides the lab's"),
     column("embargo_until", Moment, "may not leave the database before"),
+    column("source", Text, "database or bundle it was received from; NULL where it was brought in here"),
     column("created_at", Moment, "when it was ingested", nullable=False),
     column("deleted_at", Moment, "tombstone; NULL while alive"),
     Index("ix_micrograph_pixel_size", "pixel_size"),  # im.pixel_size < "1 nm"
@@ -190,6 +192,7 @@ property_def = Table(
     column("unit", Text, "unit of property_value.value; NULL for plain numbers and text"),
     column("description", Text, "what it is"),
     column("iri", Text, "identifier in an ontology"),
+    column("aliases", Json, "names that other laboratories have for it"),
     CheckConstraint("kind IN ('number', 'text')", name="kind"),
     comment="A property people measure, set or assign: hardness, anneal_temperature, a class label.",
 )  # fmt: skip
@@ -217,9 +220,24 @@ property_value = Table(
     column("natural_key", String(64), "hash of everything that makes it the same value", nullable=False),
     column("created_at", Moment, "when", nullable=False),
     column("retired_at", Moment, "set when a newer version of the same source replaced it"),
+    column("source", Text, "database or bundle it was received from; NULL where it was brought in here"),
     Index("uq_property_value_live", "natural_key", unique=True),
     CheckConstraint("level IN ('sample', 'region', 'image')", name="level"),
     comment="One value of one property of one sample, region or image.",
+)  # fmt: skip
+
+conflict = Table(
+    "conflict", metadata, key(), uid(),
+    column("entity", Text, "table of the row that two laboratories have differently", nullable=False),
+    column("row_uid", String(36), "the row here", nullable=False, index=True),
+    column("source", Text, "whose the other version is", nullable=False),
+    column("differing", Json, "columns with `ours` and `theirs`; rows are named by uid", nullable=False),
+    column("revision", Json, "the version that is not current; rows are named by uid", nullable=False),
+    column("revision_hash", String(64), "of table, row and their version", nullable=False, unique=True),
+    column("kept", String(8), "which version is current: ours or theirs", nullable=False),
+    column("policy", String(8), "ours, theirs or newest", nullable=False),
+    column("created_at", Moment, "when it was found", nullable=False),
+    comment="Two versions of one row, found by an import: one is current, the other is kept here.",
 )  # fmt: skip
 
 setting = Table(

@@ -157,7 +157,7 @@ def _images() -> Source:
             m.c.intensity_sd,
         ),
         "licence": (sa.func.coalesce(m.c.licence, t.lab.c.licence), "text", "its own licence, or its lab's"),
-        **_named(m.c.embargo_until, m.c.pixel_hash, m.c.created_at),
+        **_named(m.c.embargo_until, m.c.source, m.c.pixel_hash, m.c.created_at),
         "deferred": (
             sa.case((m.c.object_pk.is_(None), True), else_=False),
             "bool",
@@ -186,7 +186,7 @@ def _samples() -> Source:
         "lab": (t.lab.c.name, "text", "laboratory that made it"),
         "material": (t.material.c.name, "text", "what it is made of"),
         "formula": (t.material.c.formula, "text", "chemical formula of the material"),
-        "form": s.c.form,
+        **_named(s.c.form, s.c.source),
         "n_images": (n_images, "integer", "number of micrographs that show it"),
     }
     lookups = (
@@ -218,7 +218,7 @@ def _properties() -> Source:
         "value": v.c.value,
         "unit": (d.c.unit, "text", "unit of value, sd, low and high"),
         **_named(v.c.text, v.c.sd, v.c.low, v.c.high, v.c.n, v.c.method, v.c.raw, v.c.origin),
-        **_named(v.c.source_name, v.c.source_row, v.c.created_at),
+        **_named(v.c.source_name, v.c.source_row, v.c.source, v.c.created_at),
     }
     lookups = (
         Lookup(d, d.c.pk == v.c.property_def_pk, outer=False),
@@ -274,6 +274,7 @@ def _defects() -> Source:
         "image": (owner.c.uid, "text", "uid of the image it is in"),
         **{column.name: column for column in table.c if column.name not in skipped},
         "motif": (name, "text", "entry of the defect library"),
+        "source": (owner.c.source, "text", "database or bundle its image was received from"),
     }
     lookups = (Lookup(owner, owner.c.pk == table.c.micrograph_pk, outer=False),)
     return Source(
