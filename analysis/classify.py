@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from micdb.analysis import models, scores
+from micdb.analysis import scores
 from micdb.analysis.gather import Frame
 from micdb.analysis.labelled import Labelled, read_labelled
+from micdb.analysis.threads import one_thread
 from micdb.embed.micro import head
 from micdb.embed.micro.classifier import Source, write
 from micdb.embed.nets.weights import Weights
@@ -205,7 +206,7 @@ def classify(
     blocks = (embedding,) if isinstance(embedding, str) else tuple(dict.fromkeys(embedding))
     by = (groups,) if isinstance(groups, str) else tuple(dict.fromkeys(groups))
     data, sources = read_labelled(frame, label, embedding=blocks, groups=by)
-    with models.one_thread():
+    with one_thread():
         return fit_classes(data, sources=sources, unknown=unknown, seed=seed)
 
 

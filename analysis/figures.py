@@ -15,15 +15,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from micdb.analysis.models import BASELINE
-from micdb.analysis.verdict import NAMES, by_model, quantity
+from micdb.analysis.linking.models import BASELINE
+from micdb.analysis.linking.verdict import NAMES, by_model, quantity
 from micdb.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from micdb.analysis.link import Link
+    from micdb.analysis.linking.link import Link
 
 INK, MUTED, GRID = "#1f2933", "#52606d", "#e4e7eb"
 BLUE, ORANGE, GREEN, VERMILION = "#0072b2", "#e69f00", "#009e73", "#d55e00"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
-from micdb.analysis.design import Vectors
 from micdb.catalog.engine import reading
 from micdb.catalog.tables import micrograph
 from micdb.query.dialect import local
@@ -31,6 +31,24 @@ class Frame(Protocol):
 
     def __getitem__(self, names: list[str], /) -> Any:
         """Return a frame of these columns; properties resolve by name."""
+
+
+class Vectors(NamedTuple):
+    """The vectors an ``embedding(...)`` term stands for.
+
+    Parameters
+    ----------
+    space
+        Name of the space they live in, for example ``texture@256nm``.
+    keys
+        Row names, shape ``(m,)``.
+    matrix
+        Shape ``(m, d)``.
+    """
+
+    space: str
+    keys: Sequence[Any] | NDArray[Any]
+    matrix: NDArray[Any]
 
 
 def read_table(frame: Frame, names: Iterable[str]) -> pd.DataFrame:

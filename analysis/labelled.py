@@ -11,8 +11,8 @@ import pandas as pd
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from micdb.analysis.design import MIN_GROUPS, Vectors, independent_groups
-from micdb.analysis.gather import Frame, read_spaces, read_table
+from micdb.analysis.folds import MIN_GROUPS, independent_groups
+from micdb.analysis.gather import Frame, Vectors, read_spaces, read_table
 from micdb.catalog.engine import reading
 from micdb.catalog.results import model, run
 from micdb.embed.extractors.classify import UNKNOWN

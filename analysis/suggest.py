@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from micdb.analysis.gather import Frame, read_spaces, read_table
-from micdb.analysis.models import one_thread
+from micdb.analysis.threads import one_thread
 from micdb.annotations.rows import drawn
 from micdb.catalog.engine import reading
 from micdb.embed.extractors.classify import UNCERTAINTY as OF_CLASSES

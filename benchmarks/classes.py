@@ -32,11 +32,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from micdb.analysis import models, scores
+from micdb.analysis import scores
 from micdb.analysis.classify import HEAD, fit_classes
-from micdb.analysis.design import Vectors
+from micdb.analysis.gather import Vectors
 from micdb.analysis.labelled import build_labelled
 from micdb.analysis.suggest import choose
+from micdb.analysis.threads import one_thread
 from micdb.embed.micro import head
 from micdb.embed.simulate.lattices import crystal
 from micdb.embed.simulate.microstructures.sem import record
@@ -326,7 +327,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
     doing = {"simulated": simulated, "types": types, "heads": heads, "suggest": suggested}
-    with models.one_thread():
+    with one_thread():
         if given.what in doing:
             doing[given.what](given.embedding, given.seeds)
         else:

@@ -19,7 +19,7 @@ from micdb import fsck, snapshots
 from micdb.analysis.classify import classify
 from micdb.analysis.embedding_map import embedding_map
 from micdb.analysis.library.library import Library
-from micdb.analysis.link import link
+from micdb.analysis.linking.link import link
 from micdb.analysis.scorecard import scorecard
 from micdb.analysis.suggest import suggest
 from micdb.annotations import Annotations

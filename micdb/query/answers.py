@@ -207,7 +207,7 @@ class Answers:
         return self._run.explain()
 
     def link(self, formula: str, *, groups: str | Sequence[str] = ("sample",), **options: Any) -> Any:
-        """Link a property to structure; see `micdb.analysis.link`."""
+        """Link a property to structure; see `micdb.analysis.linking.link`."""
         return self.context.link(self, formula, groups=groups, **options)
 
     def classify(self, label: str, **options: Any) -> Any:

@@ -10,7 +10,7 @@ import pytest
 
 from micdb.analysis import scores
 from micdb.analysis.classify import Classification, fit_classes
-from micdb.analysis.design import Vectors
+from micdb.analysis.gather import Vectors
 from micdb.analysis.labelled import Labelled, build_labelled
 from micdb.errors import TooFewGroupsError, UnknownColumnError, UsageError
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from micdb.analysis.conformal import cv_plus, groups_needed
 from micdb.analysis.folds import grouped_folds, image_folds
+from micdb.analysis.linking.conformal import cv_plus, groups_needed
 
 
 @settings(max_examples=100, deadline=None)

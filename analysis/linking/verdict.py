@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from micdb.analysis.models import BASELINE
+from micdb.analysis.linking.models import BASELINE
 
 LEAKAGE = 0.2  # image-level R2 above grouped R2 by this much is worth a warning; a gap of noise is below it
 

@@ -4,40 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from micdb.analysis.formula import LinkFormula, Term, parse
+from micdb.analysis.folds import MIN_GROUPS, independent_groups
+from micdb.analysis.gather import Vectors
+from micdb.analysis.linking.formula import LinkFormula, Term, parse
 from micdb.errors import TooFewGroupsError, UnknownColumnError, UsageError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-MIN_GROUPS = 5  # below this a fold holds no group or one, and a grouped score is an anecdote
-
 _LOGS = {"log": np.log, "log10": np.log10, "log2": np.log2, "log1p": np.log1p}
 _TRANSFORMS: dict[str, Any] = {**_LOGS, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs}
-
-
-class Vectors(NamedTuple):
-    """The vectors an ``embedding(...)`` term stands for.
-
-    Parameters
-    ----------
-    space
-        Name of the space they live in, for example ``texture@256nm``.
-    keys
-        Row names, shape ``(m,)``.
-    matrix
-        Shape ``(m, d)``.
-    """
-
-    space: str
-    keys: Sequence[Any] | NDArray[Any]
-    matrix: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,32 +137,6 @@ def build_design(
         dropped=dropped,
         notes=note,
     )
-
-
-def independent_groups(labels: pd.DataFrame) -> tuple[Ints, NDArray[np.object_]]:
-    """Number the groups: rows that share a label of any column are in one group.
-
-    Returns
-    -------
-    numbers
-        Shape ``(n,)``, from 0 in order of first appearance.
-    names
-        Shape ``(n,)``: the label, or with several columns the labels of the group's first row.
-    """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    n = len(labels)
-    codes = [pd.factorize(labels[name])[0] for name in labels.columns]
-    offsets = np.cumsum([n, *(code.max(initial=-1) + 1 for code in codes)])
-    rows = np.tile(np.arange(n), len(codes))
-    nodes = np.concatenate([code + offset for code, offset in zip(codes, offsets, strict=False)])
-    edges = coo_matrix((np.ones(len(rows)), (rows, nodes)), shape=(offsets[-1], offsets[-1]))
-    component = connected_components(edges, directed=False)[1][:n]
-    numbers, _ = pd.factorize(component)
-    _, first = np.unique(numbers, return_index=True)
-    text = labels.astype(str).agg(" / ".join, axis=1).to_numpy(dtype=object)
-    return numbers.astype(np.int64), text[first][numbers]
 
 
 def _check_columns(table: pd.DataFrame, formula: LinkFormula, by: tuple[str, ...]) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from micdb.analysis.design import Vectors, build_design
-from micdb.analysis.formula import parse
+from micdb.analysis.gather import Vectors
+from micdb.analysis.linking.design import build_design
+from micdb.analysis.linking.formula import parse
 from micdb.errors import TooFewGroupsError, UnknownColumnError, UsageError
 
 

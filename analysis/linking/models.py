@@ -7,7 +7,6 @@ rows, it keeps that model's hyperparameters and learns only its coefficients: in
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,18 +43,6 @@ class TrainingSet:
     y: Floats
     groups: Ints
     seed: int
-
-
-def one_thread() -> AbstractContextManager[Any]:
-    """Return a context in which fits use one thread.
-
-    Fits this small lose time to threads, and on a busy machine they stall: 0.7 s instead of 0.03 s each.
-    """
-    import sklearn.ensemble  # noqa: F401  an OpenMP that is not loaded yet would escape the limit
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[Any] = threadpool_limits(1)
-    return limits
 
 
 def fit(name: str, rows: TrainingSet, *, like: Any = None) -> Any:

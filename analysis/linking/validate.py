@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micdb.analysis import conformal, models
-from micdb.analysis.design import Design
 from micdb.analysis.folds import grouped_folds
+from micdb.analysis.linking import conformal, models
+from micdb.analysis.linking.design import Design
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

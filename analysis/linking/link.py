@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from micdb.analysis import conformal, models, scores
-from micdb.analysis.design import Design, build_design
+from micdb.analysis import scores
 from micdb.analysis.folds import grouped_folds, image_folds
-from micdb.analysis.formula import parse
 from micdb.analysis.gather import Frame, read_table, read_vectors
-from micdb.analysis.validate import FOLDS, OutOfFold, cross_predict
-from micdb.analysis.verdict import by_model, say
+from micdb.analysis.linking import conformal, models
+from micdb.analysis.linking.design import Design, build_design
+from micdb.analysis.linking.formula import parse
+from micdb.analysis.linking.validate import FOLDS, OutOfFold, cross_predict
+from micdb.analysis.linking.verdict import by_model, say
+from micdb.analysis.threads import one_thread
 from micdb.errors import UsageError, suggestion
 
 if TYPE_CHECKING:
@@ -194,7 +196,7 @@ def fit_link(design: Design, *, chosen: Sequence[str] = MODELS, seed: int = 0, l
     Parameters
     ----------
     design
-        Arrays from `micdb.analysis.design.build_design`.
+        Arrays from `micdb.analysis.linking.design.build_design`.
     chosen
         Of ``ridge``, ``gp``, ``trees``.
     seed
@@ -211,7 +213,7 @@ def fit_link(design: Design, *, chosen: Sequence[str] = MODELS, seed: int = 0, l
     names = (models.BASELINE, *dict.fromkeys(chosen))
     fold = grouped_folds(design.groups, min(FOLDS, design.n_groups), seed=seed)
     leaky_fold = image_folds(len(design.y), FOLDS, seed=seed)
-    with models.one_thread():
+    with one_thread():
         out = cross_predict(design, names, fold=fold, seed=seed, level=level)
         leaky = cross_predict(design, names, fold=leaky_fold, seed=seed)
     table = pd.DataFrame(

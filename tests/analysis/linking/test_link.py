@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from micdb.analysis import validate
-from micdb.analysis.design import Design, Vectors, build_design
-from micdb.analysis.link import Link, fit_link, link
+from micdb.analysis.gather import Vectors
+from micdb.analysis.linking import validate
+from micdb.analysis.linking.design import Design, build_design
+from micdb.analysis.linking.link import Link, fit_link, link
 from micdb.errors import UsageError
 
 GROUPS, IMAGES = 40, 4
@@ -165,7 +166,7 @@ def test_few_groups_give_scores_but_no_intervals():
 
 
 def test_a_large_set_says_that_the_gp_saw_a_part(monkeypatch):
-    monkeypatch.setattr("micdb.analysis.models.GP_ROWS", 60)
+    monkeypatch.setattr("micdb.analysis.linking.models.GP_ROWS", 60)
     link = fit_link(planted(6), chosen=["gp"], level=0.5)
     assert any("gp: fitted on 60 of up to 128 training rows" in note for note in link.notes)
 
@@ -213,8 +214,8 @@ def test_a_wrong_question_is_refused_before_anything_is_read(wrong, message):
 
 def test_a_group_named_twice_counts_once(monkeypatch):
     table = pd.DataFrame({"uid": list("abcdefgh"), "sample": list("stuvwxyz"), "x": range(8), "y": range(8)})
-    monkeypatch.setattr("micdb.analysis.link.read_table", lambda frame, names: table)
-    monkeypatch.setattr("micdb.analysis.link.read_vectors", lambda *_: {})
+    monkeypatch.setattr("micdb.analysis.linking.link.read_table", lambda frame, names: table)
+    monkeypatch.setattr("micdb.analysis.linking.link.read_vectors", lambda *_: {})
     frame = SimpleNamespace(context=None)
     assert link(frame, "y ~ x", groups=("sample", "sample"), models=["ridge"]).n_groups == 8
 
@@ -258,7 +259,7 @@ def test_a_frame_hands_over_only_what_is_asked(monkeypatch):
         asked.append((context, names, list(rows)))
         return {"texture": Vectors("texture@256nm", uids[40:], whole.embeddings["texture@256nm"][40:])}
 
-    monkeypatch.setattr("micdb.analysis.link.read_vectors", read_vectors)
+    monkeypatch.setattr("micdb.analysis.linking.link.read_vectors", read_vectors)
     found = link(Columns(frame), 'hardness ~ embedding("texture")', groups="sample", models=["ridge"])
     assert asked == [("the house", ("texture",), list(uids))]
     assert found.dropped == {"no vector in texture@256nm": 40}

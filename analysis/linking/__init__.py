@@ -1,0 +1,1 @@
+"""Which structures go with which properties: formulas, models, honest scores, and fits to use again."""
