@@ -11,6 +11,7 @@ from micdb.errors import MissingExtraError
 EXTRAS = {
     "torch": "embed",
     "safetensors": "embed",
+    "transformers": "hub",
     "rsciio": "em",
     "av": "movies",
     "nd2": "nd2",

@@ -49,6 +49,7 @@ class Classify(Extractor):
         scale="that of the embeddings it was taught with",
     )
     schemas: ClassVar[Mapping[str, pa.Schema]] = {"classes": CLASSES}
+    places: ClassVar[frozenset[str]] = frozenset({"weights"})
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)

@@ -108,6 +108,7 @@ class Particles(Extractor):
         },
     )
     schemas: ClassVar[Mapping[str, pa.Schema]] = {"particles": PARTICLES, "masks": MASKS}
+    places: ClassVar[frozenset[str]] = frozenset({"weights"})
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)

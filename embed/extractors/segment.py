@@ -85,6 +85,7 @@ class Segment(Extractor):
         "regions": REGIONS,
         "masks": MASKS,
     }
+    places: ClassVar[frozenset[str]] = frozenset({"weights"})
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)

@@ -111,6 +111,7 @@ class StmDefects(Extractor):
         planted=_CARD.measured.get("planted", {}),
     )
     schemas: ClassVar[Mapping[str, pa.Schema]] = {"defects": DEFECTS}
+    places: ClassVar[frozenset[str]] = frozenset({"weights"})
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)

@@ -45,6 +45,7 @@ class Restorer(Extractor):
     #: Pixels of the restored image in one of the image, each way.
     factor: ClassVar[int]
     schemas: ClassVar[Mapping[str, pa.Schema]] = {"restorations": RESTORATIONS}
+    places: ClassVar[frozenset[str]] = frozenset({"weights"})
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)

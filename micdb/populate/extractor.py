@@ -130,6 +130,8 @@ class Extractor(ABC):
     schemas: ClassVar[Mapping[str, pa.Schema]]
     #: Side [pixel of the space] of the windows that fill ``patches``; None when it fills no such table.
     window: ClassVar[int | None] = None
+    #: Parameters that say where weights lie or a device is: the hash of the weights makes the run instead.
+    places: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, **parameters: Any) -> None:
         defaults = self.card.parameters

@@ -39,8 +39,11 @@ def open_run(connection: Connection, extractor: Extractor) -> OpenRun:
         {"model_hash": model_hash},
         {"name": card.name, "version": card.version, "card": card.as_json()},
     )
-    key = run_key(model_hash, extractor.parameters)
+    what = {name: value for name, value in extractor.parameters.items() if name not in extractor.places}
+    key = run_key(model_hash, what)
     known = connection.execute(sa.select(run.c.pk).where(run.c.run_key == key)).scalar()
+    if known and extractor.places:  # where it was found last is where a search will look
+        connection.execute(run.update().where(run.c.pk == known).values(parameters=extractor.parameters))
     run_pk = known or find_or_add(
         connection,
         run,

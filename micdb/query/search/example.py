@@ -341,14 +341,15 @@ def _extractor(context: Context, run_pk: int) -> Extractor:
     )
     with reading(context.engine) as connection:
         row = connection.execute(statement).one()
-    extractor = extractors().get(row.name)
-    card = extractor.card
-    if (card.version, card.weights_hash) != (row.version, row.card.get("weights_hash")):
-        raise UsageError(
-            f"the stored vectors were made by {row.name} {row.version}, installed is {card.version}: "
-            f"they cannot be compared; recompute them with: micdb populate {row.name}"
-        )
-    return extractor(**row.parameters)
+    made = extractors().get(row.name)
+    if made.card.version == row.version:  # else it may not know these parameters
+        extractor = made(**row.parameters)
+        if extractor.card.weights_hash == row.card.get("weights_hash"):
+            return extractor
+    raise UsageError(
+        f"the stored vectors were made by {row.name} {row.version}, installed is {made.card.version}: "
+        f"they cannot be compared; recompute them with: micdb populate {row.name}"
+    )
 
 
 def _needed(picture: Picture, space: Space, window: int | None) -> str:
