@@ -12,8 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from micdb.analysis.linking.predictor import load_link
     from micdb.database import Database
     from micdb.errors import MicdbError
+    from micdb.federation import federate
     from micdb.ingest.known_formats import formats
     from micdb.opening import connect, init, open, upgrade  # noqa: A004
     from micdb.query.expr import Expr
@@ -27,8 +29,10 @@ _HOME = {
     "MicdbError": "micdb.errors",
     "Motif": "micdb.query.motif.motif",
     "connect": "micdb.opening",
+    "federate": "micdb.federation",
     "formats": "micdb.ingest.known_formats",
     "init": "micdb.opening",
+    "load_link": "micdb.analysis.linking.predictor",
     "open": "micdb.opening",
     "upgrade": "micdb.opening",
 }
@@ -41,8 +45,10 @@ __all__ = [
     "Motif",
     "__version__",
     "connect",
+    "federate",
     "formats",
     "init",
+    "load_link",
     "open",
     "upgrade",
 ]

@@ -114,7 +114,7 @@ def open_snapshot(engine: Engine, root: Path, name: str) -> Engine:
     path = path_of(root, name)
     if not path.is_file():
         raise NotFoundError(f"the file of snapshot {name!r} is gone: {path}; restore it from a backup")
-    frozen = frozen_engine(path, name)
+    frozen = frozen_engine(path, f"snapshot {name!r}")
     schema.check(frozen, name=f"snapshot {name}")
     return frozen.execution_options(**{PRESENT: engine})  # knows where files went since: micdb.places
 

@@ -74,6 +74,20 @@ class Exported:
         }
 
 
+def check_options(name: str, *, sample: Mapping[str, Any] | None, raw: bool, scale_bar: bool) -> None:
+    """Refuse options that belong to another format.
+
+    Raises
+    ------
+    UsageError
+        One does.
+    """
+    options = (("sample", sample, "nxem"), ("raw", raw, "png"), ("scale_bar", scale_bar, "png"))
+    for option, given, home in options:
+        if given and name != home:
+            raise UsageError(f"{option} is for {home}, not for {name}")
+
+
 def make_form(name: str, *, sample: Mapping[str, Any] | None, raw: bool, scale_bar: bool) -> Form:
     """Return a format by its name.
 
@@ -83,11 +97,8 @@ def make_form(name: str, *, sample: Mapping[str, Any] | None, raw: bool, scale_b
         There is no such format, or an option belongs to another one.
     """
     if name not in FORMS:
-        raise UsageError(f"no format {name!r} to export as{suggestion(name, FORMS)}")
-    options = (("sample", sample, "nxem"), ("raw", raw, "png"), ("scale_bar", scale_bar, "png"))
-    for option, given, home in options:
-        if given and name != home:
-            raise UsageError(f"{option} is for {home}, not for {name}")
+        raise UsageError(f"no format {name!r} to export as{suggestion(name, (*FORMS, 'bundle'))}")
+    check_options(name, sample=sample, raw=raw, scale_bar=scale_bar)
     if name == "nxem":
         return Nxem(sample or {})
     if raw and scale_bar:

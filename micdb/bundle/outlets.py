@@ -1,22 +1,26 @@
-"""What leaves a database for other programs: images of a query as files."""
+"""What leaves a database: images of a query as files for other programs, or as a bundle for another micdb."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from micdb.bundle import export as exporting
-from micdb.bundle.form import Folder
+from micdb.bundle.form import Folder, Written
+from micdb.bundle.image import load_images
 from micdb.bundle.restored import write_all
+from micdb.errors import UsageError
+from micdb.exchange.doors import Exchanges
 from micdb.query.frame import Frame
-from micdb.query.tables import Tables
+from micdb.store.files import object_path
 
 PathText = str | PathLike[str]
 
 
-class Outlets(Tables):
+class Outlets(Exchanges):
     """The part of `micdb.database.Database` that writes files for other programs."""
 
     def export(
@@ -29,6 +33,7 @@ class Outlets(Tables):
         sample: Mapping[str, Any] | None = None,
         raw: bool = False,
         scale_bar: bool = False,
+        level: str | None = None,
         watch: exporting.Watcher | None = None,
     ) -> exporting.Exported:
         """Write the images of a query to a folder, in a format of other programs; see docs/export.md.
@@ -40,24 +45,50 @@ class Outlets(Tables):
         folder
             Where to; made when there is none.
         as_
-            ``ome-tiff``, ``nexus``, ``nxem``, ``png``, ``csv`` or ``coco``.
+            ``ome-tiff``, ``nexus``, ``nxem``, ``png``, ``csv`` or ``coco``; or ``bundle``, for another
+            database: see docs/exchange.md. A bundle may be a zip file.
         overwrite
             Whether files of the same names may be replaced.
         sample
             For nxem: ``is_simulation``, ``atom_types``, ``preparation_date`` where the catalog does not know.
         raw, scale_bar
             For png: values exactly as stored; a bar in images of known pixel size.
+        level
+            For bundle: ``metadata``, ``thumbnails``, ``derived`` or ``full``, which it is unless given.
         watch
             Called before each image with number, total and file.
 
         Raises
         ------
         UsageError
-            See `micdb.bundle.export.export`.
+            See `micdb.bundle.export.export`, `micdb.exchange.written.write_bundle`.
         """
         frame = self.images.query(what) if isinstance(what, str) else what
+        if as_ == "bundle":
+            exporting.check_options(as_, sample=sample, raw=raw, scale_bar=scale_bar)
+            return self._bundle(frame, Path(folder), level or "full", overwrite=overwrite, watch=watch)
+        if level is not None:
+            raise UsageError(f"level is for bundle, not for {as_}")
         form = exporting.make_form(as_, sample=sample, raw=raw, scale_bar=scale_bar)
         return exporting.export(frame, Path(folder), form, overwrite=overwrite, watch=watch)
+
+    def _bundle(
+        self, frame: Frame, path: Path, level: str, *, overwrite: bool, watch: exporting.Watcher | None
+    ) -> exporting.Exported:
+        done = self.export_bundle(frame, path, level=level, overwrite=overwrite, watch=watch)
+        context = self.context
+        written, refused = [], []
+        for image in load_images(context.engine, context.root, frame.pks().tolist()):
+            if image.uid in done.withheld:
+                refused.append(exporting.Refused(image.uid, image.name, done.withheld[image.uid]))
+                continue
+            names = [f"thumbnails/{image.uid}.png"]
+            names += [object_path(image.sha256)] if image.sha256 is not None else []
+            files = tuple(name for name in names if name in done.manifest.members)
+            note = done.damaged.get(image.uid)
+            written.append(Written(replace(image, settings={}), files, (note,) if note else ()))
+        tables = tuple(sorted(name for name in done.manifest.members if name.startswith("catalog/")))
+        return exporting.Exported(path, "bundle", tuple(written), tuple(refused), tables)
 
     def write_restored(
         self,

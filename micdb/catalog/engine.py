@@ -87,10 +87,10 @@ def writing(engine: Engine) -> Iterator[Connection]:
     Raises
     ------
     UsageError
-        The catalog is a snapshot.
+        The catalog is a snapshot or a federation.
     """
     if frozen := engine.get_execution_options().get(sqlite.FROZEN):
-        raise UsageError(f"the snapshot {frozen!r} does not change: write to the database itself")
+        raise UsageError(f"the {frozen} does not change: write to the database itself")
     with (
         _told(engine),
         _connect(engine, "BEGIN IMMEDIATE", "READ COMMITTED") as connection,

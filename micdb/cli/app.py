@@ -15,6 +15,7 @@ for _room in (
     "annotate",
     "library",
     "learn",
+    "exchange",
     "keep",
 ):  # the order in which ``micdb --help`` lists them
     import_module(f"micdb.cli.{_room}")

@@ -57,8 +57,10 @@ def query(
 @app.command()
 def export(
     text: Annotated[str, typer.Argument(help="Query; images are exported in its order.")],
-    to: Annotated[Path, typer.Option("--to", help="Folder to write to.")],
-    as_: Annotated[str, typer.Option("--as", help="ome-tiff, nexus, nxem, png, csv or coco.")] = "ome-tiff",
+    to: Annotated[Path, typer.Option("--to", help="Folder to write to; of a bundle also a .zip file.")],
+    as_: Annotated[
+        str, typer.Option("--as", help="ome-tiff, nexus, nxem, png, csv, coco; or bundle, for another micdb.")
+    ] = "ome-tiff",
     db: Db = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same names.")] = False,
     sample: Annotated[
@@ -66,9 +68,12 @@ def export(
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="png: 8- and 16-bit values as stored.")] = False,
     scale_bar: Annotated[bool, typer.Option("--scale-bar", help="png: draw a scale bar.")] = False,
+    level: Annotated[
+        str | None, typer.Option(help="bundle: metadata, thumbnails, derived or full, which is the default.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the images of a query as files for other programs."""
+    """Write the images of a query as files for other programs, or as a bundle for another database."""
     from micdb import opening
 
     given = pairs(sample or [], "--sample", example="atom_types='Fe, C'")
@@ -78,9 +83,8 @@ def export(
             if advance:
                 advance(output.short(path), number, total)
 
-        done = base.export(
-            text, to, as_=as_, overwrite=overwrite, sample=given, raw=raw, scale_bar=scale_bar, watch=watch
-        )
+        forms = {"sample": given, "raw": raw, "scale_bar": scale_bar, "level": level}
+        done = base.export(text, to, as_=as_, overwrite=overwrite, watch=watch, **forms)
     if as_json:
         output.print_json(done.as_json())
         return

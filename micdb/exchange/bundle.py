@@ -1,0 +1,203 @@
+"""A bundle is opened: every byte checked, its rows in a SQLite catalog of this micdb's schema."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from micdb.catalog import schema
+from micdb.catalog.columns import metadata
+from micdb.catalog.engine import reading, restructuring, sqlite_engine
+from micdb.catalog.results import run
+from micdb.catalog.tables import micrograph
+from micdb.errors import NotFoundError, StoreError
+from micdb.exchange import manifest as listing
+from micdb.exchange.manifest import Manifest
+from micdb.exchange.outgoing import RUN
+from micdb.exchange.stubs import stub
+from micdb.exchange.supply import Supply
+from micdb.provenance import file_hash
+from micdb.store.parts import IMAGE, read_part
+
+# What bundles leave out because it is only true at home, as a catalog needs it.
+_HERE: dict[str, dict[str, Any]] = {
+    "object": {"state": "live"},
+    "run_item": {"worker": None},
+}
+
+
+@contextmanager
+def opened_bundle(path: Path) -> Iterator[tuple[Supply, Manifest]]:
+    """Check a bundle and yield its rows as a catalog; what it takes besides is gone at the end.
+
+    Parameters
+    ----------
+    path
+        The folder or zip file.
+
+    Raises
+    ------
+    NotFoundError
+        There is none.
+    ForeignDatabaseError, NewSchemaError, StoreError
+        It is no bundle, a newer micdb wrote it, or a file in it is missing or damaged.
+    """
+    if not path.exists():
+        raise NotFoundError(f"no bundle {path}; one is made with: micdb export QUERY --as bundle --to BUNDLE")
+    scratch = Path(tempfile.mkdtemp(prefix="micdb-bundle-"))
+    try:
+        folder = path if path.is_dir() else _unpacked(path, scratch / "bundle")
+        manifest = listing.read(folder)
+        listing.verify(folder, manifest)
+        engine = _catalog(scratch / "catalog.sqlite", folder, manifest)
+        try:
+            with reading(engine) as connection:
+                name = manifest.labs[0] if len(manifest.labs) == 1 else manifest.source
+                yield Supply(connection, folder, name, read=_Translator(connection)), manifest
+        finally:
+            engine.dispose()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def identity(path: Path) -> str:
+    """Return what tells a bundle from every other: the hash of its manifest."""
+    if path.is_dir():
+        return file_hash(path / listing.NAME)
+    with zipfile.ZipFile(path) as pack:
+        return hashlib.sha256(pack.read(listing.NAME)).hexdigest()
+
+
+class _Translator:
+    """Reads parts of a bundle with the keys of its catalog for uids."""
+
+    def __init__(self, connection: Connection) -> None:
+        m = micrograph.c
+        self._images = {row.uid: row.pk for row in connection.execute(sa.select(m.uid, m.pk))}
+        self._runs = {row.uid: row.pk for row in connection.execute(sa.select(run.c.uid, run.c.pk))}
+
+    def __call__(self, path: Path, images: Sequence[int]) -> pa.Table:
+        rows = read_part(path)
+        for name, known in ((IMAGE, self._images), (RUN, self._runs)):
+            keys = pa.array([known.get(uid) for uid in rows[name].to_pylist()], pa.int64())
+            field = pa.field(name, pa.int64(), nullable=False)
+            rows = rows.set_column(rows.schema.get_field_index(name), field, keys)
+        return rows.filter(pc.is_in(rows[IMAGE], pa.array(list(images), pa.int64())))
+
+
+def _unpacked(path: Path, folder: Path) -> Path:
+    """Take a zip file apart: the manifest, and what it names."""
+    try:
+        with zipfile.ZipFile(path) as pack:
+            folder.mkdir()
+            if listing.NAME in pack.namelist():
+                pack.extract(listing.NAME, folder)
+            for name in listing.read(folder).members:
+                if name in pack.namelist():
+                    pack.extract(name, folder)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise StoreError(f"{path} is no readable zip file ({error}); get the bundle again") from error
+    return folder
+
+
+def _catalog(path: Path, folder: Path, manifest: Manifest) -> Engine:
+    """Return a catalog with the rows of a bundle, upgraded to this micdb's schema."""
+    engine = sqlite_engine(path)
+    try:
+        if manifest.schema == schema.HEAD:
+            metadata.create_all(engine)
+        else:
+            schema.create(engine, at=manifest.schema)
+        with restructuring(engine) as connection:
+            _Loader(connection, folder).load()
+        if manifest.schema != schema.HEAD:
+            schema.upgrade(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+class _Loader:
+    """Gives the rows of a bundle local keys: numbers in the order of their uids."""
+
+    def __init__(self, connection: Connection, folder: Path) -> None:
+        self.connection = connection
+        self.files = {path.stem: path for path in sorted((folder / "catalog").glob("*.parquet"))}
+        self.keys: dict[str, dict[str, int]] = {}
+        tables = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")
+        self.known = [name for (name,) in tables if name in self.files]
+
+    def load(self) -> None:
+        """Insert every row; what they refer to and is not there becomes a stub."""
+        for name in self.known:
+            self._number(name)
+        for name in self.known:
+            self._insert(name)
+
+    def _number(self, name: str) -> None:
+        called = "sha256" if name == "object" else "uid"
+        if called in pq.read_schema(self.files[name]).names:
+            uids = sorted(pq.read_table(self.files[name], columns=[called])[called].to_pylist())
+            self.keys[name] = {uid: number for number, uid in enumerate(uids, 1)}
+
+    def _insert(self, name: str) -> None:
+        columns = {row[1] for row in self.connection.exec_driver_sql(f'PRAGMA table_info("{name}")')}
+        refers = {
+            row[3]: row[2] for row in self.connection.exec_driver_sql(f'PRAGMA foreign_key_list("{name}")')
+        }
+        file = pq.ParquetFile(self.files[name])
+        number = 0
+        for batch in file.iter_batches():
+            rows = []
+            for row in batch.to_pylist():
+                number += 1
+                made = self._row(name, row, refers)
+                if "pk" in columns:
+                    called = row.get("sha256" if name == "object" else "uid")
+                    made["pk"] = self.keys[name][called] if name in self.keys else number
+                rows.append({column: made.get(column) for column in made if column in columns})
+            self._write(name, rows)
+
+    def _row(self, name: str, row: Mapping[str, Any], refers: Mapping[str, str]) -> dict[str, Any]:
+        made = {**_HERE.get(name, {}), **row}
+        for column, target in refers.items():
+            outer = column.removesuffix("_pk") + ("_sha256" if target == "object" else "_uid")
+            if outer in made:
+                made[column] = self._key(target, made.pop(outer))
+        if name == "part":
+            for end in ("min_image", "max_image"):
+                made[end] = self._key("micrograph", made.pop(f"{end}_uid"))
+        if name == "property_value":
+            made["natural_key"] = made["uid"]
+        return made
+
+    def _key(self, table: str, uid: str | None) -> int | None:
+        if uid is None:
+            return None
+        known = self.keys.setdefault(table, {})
+        if uid not in known:
+            known[uid] = max(known.values(), default=0) + 1
+            self._write(table, [{"pk": known[uid], "uid": uid, **stub(table, uid)}])
+        return known[uid]
+
+    def _write(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not rows:
+            return
+        columns = list(rows[0])
+        names, marks = ", ".join(f'"{one}"' for one in columns), ", ".join("?" * len(columns))
+        statement = f'INSERT INTO "{name}" ({names}) VALUES ({marks})'  # noqa: S608 (names of our tables)
+        driver: Any = self.connection.connection.driver_connection
+        driver.executemany(statement, [tuple(row[one] for one in columns) for row in rows])
