@@ -18,13 +18,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from micdb.embed.extractors.micro_pattern import LENGTH, WEIGHTS, patterns
-from micdb.embed.extractors.texture import Texture, scaled, usable
+from micdb.embed.extractors.texture import Texture
 from micdb.embed.extractors.texture_patches import TexturePatches
 from micdb.embed.micro.spectrum import ORDERS, Spectrum, spectrum
 from micdb.embed.nets import weights
-from micdb.populate.extractor import Card, Extraction
+from micdb.populate.extractor import Card
 from micdb.populate.facts import EMBEDDINGS, SPECTRA
-from micdb.records import Picture, Refusal
+from micdb.records import Picture
 
 _CARD = weights.card(WEIGHTS)
 _REFERENCE = (
@@ -69,16 +69,17 @@ class Micro(Texture):
         """Return the pattern ``(dim,)`` of one image."""
         return np.asarray(patterns([image])[0])
 
-    def _extract(self, picture: Picture) -> Extraction | Refusal:
-        found = super()._extract(picture)
-        if isinstance(found, Refusal) or picture.pixel_size is None:
-            return found
-        frames = usable(picture)
-        seen = spectrum(scaled(np.asarray(frames[0])), picture.pixel_size)
+    def further(
+        self, frame: npt.NDArray[np.float64], picture: Picture
+    ) -> tuple[dict[str, pa.Table], dict[str, tuple[float | None, str | None]]]:
+        """Return the spectrum and its lengths; nothing where the scale is unknown."""
+        if picture.pixel_size is None:
+            return {}, {}
+        seen = spectrum(frame, picture.pixel_size)
         if isinstance(seen, str):
-            return found
+            return {}, {}
         lengths = {"peak_wavelength": (seen.peak, "nm"), "mean_wavelength": (seen.mean, "nm")}
-        return Extraction(picture.image, {**found.tables, "spectra": _rows(picture.image, seen)}, lengths)
+        return {"spectra": _rows(picture.image, seen)}, lengths
 
 
 class MicroPatches(TexturePatches):

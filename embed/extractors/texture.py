@@ -118,8 +118,9 @@ class Texture(Extractor):
         scales = self._reachable(shape, picture.pixel_size)
         if isinstance(scales, str):
             return Refusal(picture.image, scales)
+        ready = [scaled(frame) for frame in frames]
         vectors = {
-            space_name(scale, self.card.name): self._vector(frames, scale, picture.pixel_size)
+            space_name(scale, self.card.name): self._vector(ready, scale, picture.pixel_size)
             for scale in scales
         }
         rows = {name: vector for name, vector in vectors.items() if vector is not None}
@@ -130,7 +131,26 @@ class Texture(Extractor):
             "space": list(rows),
             "vector": list(rows.values()),
         }
-        return Extraction(picture.image, {"embeddings": pa.table(table, schema=EMBEDDINGS)})
+        tables, rollups = self.further(ready[0], picture)
+        return Extraction(
+            picture.image, {"embeddings": pa.table(table, schema=EMBEDDINGS), **tables}, rollups
+        )
+
+    def further(
+        self,
+        frame: npt.NDArray[np.float64],  # noqa: ARG002
+        picture: Picture,  # noqa: ARG002
+    ) -> tuple[dict[str, pa.Table], dict[str, tuple[float | None, str | None]]]:
+        """Return other tables and roll-ups of a picture that has vectors; none here.
+
+        Parameters
+        ----------
+        frame
+            ``(y, x)``, the first that is not blank, as `scaled` makes it.
+        picture
+            It is of.
+        """
+        return {}, {}
 
     def _vector(
         self,
@@ -144,7 +164,7 @@ class Texture(Extractor):
             factors = (scale / pixel_size[0], scale / pixel_size[1])
         found = []
         for frame in frames:
-            image = resample(scaled(frame), factors)
+            image = resample(frame, factors)
             if not constant(image):
                 found.append(self.describe(image))
         if not found:

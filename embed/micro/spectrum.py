@@ -138,10 +138,13 @@ def _rings(tile: Floats, pitch: float, band: npt.NDArray[np.int64]) -> tuple[Flo
     half = np.broadcast_to(half, power.shape)
     twice = half[inside]
     at, of = index[inside], power[inside] * twice
-    angle = np.broadcast_to(np.arctan2(ky, kx), power.shape)[inside]
+    direction = ((kx + 1j * ky) / radius)[inside]
     sums = [np.bincount(at, twice, len(band)), np.bincount(at, of, len(band))]
-    for order in ORDERS:
-        sums += [np.bincount(at, of * turn(order * angle), len(band)) for turn in (np.cos, np.sin)]
+    turned = of + 0j
+    for _ in ORDERS:  # 2, 4, 6: multiplying is quicker than cosines
+        turned *= direction
+        turned *= direction
+        sums += [np.bincount(at, turned.real, len(band)), np.bincount(at, turned.imag, len(band))]
     last = (radius > _NOISE / (2 * pitch)) & (radius < 1 / (2 * pitch))
     return np.array(sums), float(np.average(power[last], weights=half[last])) if last.any() else 0.0
 
