@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from micdb.analysis.linking.models import BASELINE
+from micdb.analysis.linking.models import BASELINE, METADATA
 from micdb.analysis.linking.verdict import NAMES, by_model, quantity
 from micdb.errors import UsageError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from micdb.analysis.linking.link import Link
+    from micdb.analysis.linking.result import Link
 
 INK, MUTED, GRID = "#1f2933", "#52606d", "#e4e7eb"
 BLUE, ORANGE, GREEN, VERMILION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
@@ -157,7 +157,7 @@ def montage(
         )
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
-    figure = _figure((2.6 * columns, 2.85 * rows))
+    figure = figure_of((2.6 * columns, 2.85 * rows))
     every = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in every:
         axes.set_axis_off()
@@ -167,7 +167,7 @@ def montage(
         axes.set_title(title if size else f"{title} (no scale)", fontsize=8)
         if size:
             scale_bar(axes, size)
-    return _with_data(figure, pd.DataFrame({"title": list(titles), "pixel_size_nm": list(pixel_sizes)}))
+    return with_data(figure, pd.DataFrame({"title": list(titles), "pixel_size_nm": list(pixel_sizes)}))
 
 
 @styled
@@ -189,7 +189,7 @@ def atoms_figure(
     """
     from matplotlib.collections import LineCollection
 
-    figure = _figure((6.4, 6.4 * image.shape[0] / image.shape[1] + 0.7))
+    figure = figure_of((6.4, 6.4 * image.shape[0] / image.shape[1] + 0.7))
     axes = figure.add_subplot()
     axes.imshow(stretch(image), cmap="gray", vmin=0, vmax=255)
     axes.set_axis_off()
@@ -219,7 +219,7 @@ def atoms_figure(
     scale_bar(axes, pixel_size_nm)
     if len(atoms):
         figure.legend(loc="outside lower center", ncols=3, handletextpad=0.1)
-    return _with_data(figure, atoms)
+    return with_data(figure, atoms)
 
 
 @styled
@@ -229,11 +229,11 @@ def link_figure(link: Link) -> Figure:
     Intervals are those measured on unseen groups; the dotted line is the mean that a link must beat. When
     the baseline is best, the best fitted model is drawn, so that one sees why.
     """
-    fitted = {name: row for name, row in by_model(link.table).items() if name != BASELINE}
+    fitted = {name: row for name, row in by_model(link.table).items() if name not in (BASELINE, METADATA)}
     name = min(fitted, key=lambda one: float(fitted[one]["mae"]))
     data = link.predictions[link.predictions["model"] == name]
     score = fitted[name]
-    figure = _figure((6.2, 5.6))
+    figure = figure_of((6.2, 5.6))
     axes = figure.add_subplot()
     observed, guess = data["observed"].to_numpy(), data["predicted"].to_numpy()
     if data["low"].notna().all():
@@ -253,7 +253,7 @@ def link_figure(link: Link) -> Figure:
     head = f"{NAMES[name][:1].upper()}{NAMES[name][1:]}" + ("" if link.found else ": no link shown")
     axes.set_title(head, loc="left", fontweight="bold", pad=24)
     axes.text(0, 1.02, _subtitle(score, link, unit), transform=axes.transAxes, fontsize=8.5, color=MUTED)
-    return _with_data(figure, data.reset_index(drop=True))
+    return with_data(figure, data.reset_index(drop=True))
 
 
 def _interval_label(score: Mapping[str, Any], level: float) -> str:
@@ -268,12 +268,14 @@ def _subtitle(score: Mapping[str, Any], link: Link, unit: str | None) -> str:
     )
 
 
-def _figure(size: tuple[float, float]) -> Figure:
+def figure_of(size: tuple[float, float]) -> Figure:
+    """Return an empty figure of a size [inch]."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=size, dpi=160, layout="constrained")
 
 
-def _with_data(figure: Figure, data: pd.DataFrame) -> Figure:
+def with_data(figure: Figure, data: pd.DataFrame) -> Figure:
+    """Return the figure, bringing the numbers that it shows."""
     figure.micdb_data = data  # type: ignore[attr-defined]
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -32,6 +32,12 @@ class Frame(Protocol):
     def __getitem__(self, names: list[str], /) -> Any:
         """Return a frame of these columns; properties resolve by name."""
 
+    def assign(self, **columns: Any) -> Any:
+        """Return a frame with further columns."""
+
+    def expression(self, text: str) -> Any:
+        """Return what a query text says of each row."""
+
 
 class Vectors(NamedTuple):
     """The vectors an ``embedding(...)`` term stands for.
@@ -51,14 +57,29 @@ class Vectors(NamedTuple):
     matrix: NDArray[Any]
 
 
-def read_table(frame: Frame, names: Iterable[str]) -> pd.DataFrame:
+def read_table(
+    frame: Frame, names: Iterable[str], *, computed: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """Return ``uid`` and the named columns of a frame, units in ``attrs["units"]``.
+
+    Parameters
+    ----------
+    frame
+        Of images.
+    names
+        Columns.
+    computed
+        Those of them that a query text computes -> the text.
 
     Raises
     ------
     UnknownColumnError
         The frame has no such column.
+    QuerySyntaxError, ExpressionError
+        A text cannot be read.
     """
+    if computed:
+        frame = frame.assign(**{name: frame.expression(text) for name, text in computed.items()})
     table: pd.DataFrame = frame[list(dict.fromkeys(["uid", *names]))].to_pandas()
     return table
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from micdb.analysis.folds import MIN_GROUPS, independent_groups
 from micdb.analysis.gather import Frame, Vectors, read_spaces, read_table
+from micdb.analysis.metadata import METADATA
 from micdb.catalog.engine import reading
 from micdb.catalog.results import model, run
 from micdb.embed.extractors.classify import UNKNOWN
@@ -27,12 +28,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _LEAST_GROUPS = 2  # of a class: one to learn from while the other is held out
-_LEVELS = 20  # different texts that metadata may have: more are names
-#: What is known of an image without looking at it: if this names the class as well, the pixels prove nothing.
-METADATA = (
-    "pixel_size", "magnification", "accelerating_voltage", "working_distance", "dwell_time", "modality",
-    "channel", "detector", "instrument", "lab", "height", "width",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +142,7 @@ def build_labelled(
     numbers, names = _checked(chosen, [str(one) for one in classes], label, groups, dropped)
     return Labelled(
         label, tuple(str(one) for one in classes), y.astype(np.int64),
-        np.hstack([block[keep] for block in blocks]), _numbers(chosen, metadata), numbers, names,
+        np.hstack([block[keep] for block in blocks]), numbers(chosen, metadata), numbers, names,
         chosen["uid"].to_numpy(dtype=object), len(table), dropped,
     )  # fmt: skip
 
@@ -184,24 +179,6 @@ def _checked(
             f"needed: label images of other samples{lost}"
         )
     return numbers, names
-
-
-def _numbers(table: pd.DataFrame, columns: Sequence[str]) -> Floats:
-    """Return columns as numbers: logarithms of what is positive, texts as 0 and 1, what is missing told."""
-    blocks: list[Floats] = [np.zeros((len(table), 1))]  # a head needs something to look at
-    for name in columns:
-        values = table[name]
-        if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-            plain = values.astype("Float64").to_numpy(np.float64, na_value=np.nan)
-            plain = np.log(np.where(plain > 0, plain, np.nan))
-            known = np.isfinite(plain)
-            filled = np.where(known, plain, plain[known].mean() if known.any() else 0.0)
-            blocks.append(np.column_stack([filled, known]))
-        elif values.nunique() <= _LEVELS:
-            blocks.append(pd.get_dummies(values.astype(object)).to_numpy(np.float64))
-    whole = np.hstack(blocks)
-    varied = whole[:, np.ptp(whole, axis=0) > 0]
-    return varied if varied.shape[1] else whole[:, :1]
 
 
 def _sources(context: Context, spaces: Sequence[Space]) -> tuple[Source, ...]:

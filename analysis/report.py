@@ -15,7 +15,7 @@ from micdb.analysis.figures import link_figure
 from micdb.analysis.stylesheet import CSS
 
 if TYPE_CHECKING:
-    from micdb.analysis.linking.link import Link
+    from micdb.analysis.linking.result import Link
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,14 +11,38 @@ from numpy.typing import NDArray
 
 from micdb.analysis.folds import MIN_GROUPS, independent_groups
 from micdb.analysis.gather import Vectors
-from micdb.analysis.linking.formula import LinkFormula, Term, parse
+from micdb.analysis.linking.features import (
+    Features,
+    Levels,
+    evaluate,
+    is_text,
+    levels_of,
+    plain,
+    term_columns,
+)
+from micdb.analysis.linking.formula import LinkFormula, parse
+from micdb.analysis.metadata import numbers
 from micdb.errors import TooFewGroupsError, UnknownColumnError, UsageError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_LOGS = {"log": np.log, "log10": np.log10, "log2": np.log2, "log1p": np.log1p}
-_TRANSFORMS: dict[str, Any] = {**_LOGS, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs}
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Rows whose target is not known.
+
+    Parameters
+    ----------
+    features
+        Of each.
+    labels, uids
+        Its group and its name ``(m,)``.
+    """
+
+    features: Features
+    labels: NDArray[np.object_]
+    uids: NDArray[np.object_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +57,12 @@ class Design:
         Unit of the target; None when it has none or is transformed.
     y
         Target, shape ``(n,)`` [`unit`].
-    columns
-        Column features by name, each of shape ``(n,)``.
-    embeddings
-        Vectors by space, each of shape ``(n, d)``; reduced later, inside training folds.
+    features
+        What models look at.
+    levels
+        Column taken as a category -> its values.
+    metadata
+        What is known without the pixels; no column where that is the same for all.
     groups
         Number of the independent group of each row, shape ``(n,)``, from 0.
     labels
@@ -50,19 +75,26 @@ class Design:
         Reason -> rows it applies to; a row may lack several things.
     notes
         What a reader of the result has to know.
+    waiting
+        Rows that lack nothing but the target: where it might be measured next.
+    table
+        The rows as they were read, for what else is known of them.
     """
 
     formula: LinkFormula
     unit: str | None
     y: Floats
-    columns: Mapping[str, Floats]
-    embeddings: Mapping[str, Floats]
+    features: Features
+    levels: Levels
+    metadata: Features
     groups: Ints
     labels: NDArray[np.object_]
     uids: NDArray[np.object_]
     n_read: int
     dropped: Mapping[str, int]
     notes: tuple[str, ...]
+    waiting: Waiting
+    table: pd.DataFrame
 
     @property
     def n_groups(self) -> int:
@@ -76,6 +108,7 @@ def build_design(
     *,
     groups: str | Sequence[str] = ("sample",),
     embeddings: Mapping[str, Vectors] | None = None,
+    metadata: Sequence[str] = (),
     key: str = "uid",
 ) -> Design:
     """Return the arrays of a link.
@@ -91,6 +124,8 @@ def build_design(
         a label of any of them stay together.
     embeddings
         Name in the formula -> its vectors; rows are matched by `key`.
+    metadata
+        Columns that are known without the pixels; those in the formula are left out.
     key
         Column of `table` that names its rows.
 
@@ -106,115 +141,79 @@ def build_design(
     asked = parse(formula) if isinstance(formula, str) else formula
     by = (groups,) if isinstance(groups, str) else tuple(groups)
     _check_columns(table, asked, by)
-    values = {name: _plain(table[name]) for name in asked.columns}
-    _check_kinds(values, asked)
-    reasons = {f"{name} is missing": column.isna().to_numpy() for name, column in values.items()}
-    reasons |= {f"{name} is missing": table[name].isna().to_numpy() for name in by}
-    vectors, found = _matched(table[key], asked.embeddings, embeddings or {})
-    reasons |= {f"no vector in {space}": ~has for space, has in found.items()}
-    complete = ~np.any([np.zeros(len(table), bool), *reasons.values()], axis=0)
-    y, columns, not_finite = _evaluated(pd.DataFrame(values)[complete], asked)
-    for name, bad in not_finite.items():
-        reasons[f"{name} is not finite"] = np.zeros(len(table), bool)
-        reasons[f"{name} is not finite"][np.flatnonzero(complete)[bad]] = True
-    keep = ~np.any([np.zeros(len(table), bool), *reasons.values()], axis=0)
-    inner = keep[complete]
-    dropped = {reason: int(rows.sum()) for reason, rows in reasons.items() if rows.any()}
-    _check_rows(y[inner], asked, dropped)
-    numbers, labels = independent_groups(table.loc[keep, list(by)])
-    note = _check_groups(numbers, table.loc[keep, list(by)], dropped=dropped, n_read=len(table))
-    units = table.attrs.get("units") or {}
+    values = pd.DataFrame({name: plain(table[name]) for name in asked.columns}, index=table.index)
+    y, reasons = _target(values, asked)
+    known = ~_any(reasons, len(table))
+    levels = levels_of(values[known & values.notna().all(axis=1)], asked)
+    features, lacking = evaluate(values, asked, embeddings or {}, keys=table[key], levels=levels)
+    lacking |= {
+        f"{name} is missing": table[name].isna().to_numpy() for name in by if table[name].isna().any()
+    }
+    usable = ~_any(lacking, len(table))
+    keep = known & usable
+    every = {reason: rows for reason, rows in (reasons | lacking).items() if rows.any()}
+    dropped = {reason: int(rows.sum()) for reason, rows in every.items()}
+    _check_rows(y[keep], asked, dropped)
+    numbers_, labels = independent_groups(table.loc[keep, list(by)])
+    note = _check_groups(numbers_, table.loc[keep, list(by)], dropped=dropped, n_read=len(table))
+    told = [name for name in metadata if name not in asked.columns]
+    open_ = usable & ~known
     return Design(
         formula=asked,
-        unit=units.get(asked.target.text),
-        y=y[inner],
-        columns={name: column[inner] for name, column in columns.items()},
-        embeddings={name: matrix[keep] for name, matrix in vectors.items()},
-        groups=numbers,
+        unit=(table.attrs.get("units") or {}).get(asked.target.text),
+        y=y[keep],
+        features=features.of(keep),
+        levels=levels,
+        metadata=_told(table[keep], told),
+        groups=numbers_,
         labels=labels,
         uids=table.loc[keep, key].to_numpy(dtype=object),
         n_read=len(table),
         dropped=dropped,
         notes=note,
+        waiting=Waiting(
+            features.of(open_),
+            independent_groups(table.loc[open_, list(by)])[1] if open_.any() else np.empty(0, object),
+            table.loc[open_, key].to_numpy(dtype=object),
+        ),
+        table=table[keep],
     )
+
+
+def _told(table: pd.DataFrame, names: Sequence[str]) -> Features:
+    values = numbers(table, names)
+    varied = values[:, np.ptp(values, axis=0) > 0]
+    return Features({f"metadata {at}": column for at, column in enumerate(varied.T)}, {})
+
+
+def _any(reasons: Mapping[str, NDArray[np.bool_]], n: int) -> NDArray[np.bool_]:
+    return np.asarray(np.any([np.zeros(n, bool), *reasons.values()], axis=0))
+
+
+def _target(values: pd.DataFrame, formula: LinkFormula) -> tuple[Floats, dict[str, NDArray[np.bool_]]]:
+    """Return the target of every row, NaN where it has none, and why."""
+    names = formula.target.columns
+    for name in names:
+        if is_text(values[name]):
+            raise UsageError(
+                f"the target {name!r} holds text, a link needs a number; for classes use "
+                "query(...) and groupby instead"
+            )
+    reasons = {f"{formula.shown(name)} is missing": values[name].isna().to_numpy() for name in names}
+    there = ~_any(reasons, len(values))
+    y = np.full(len(values), np.nan)
+    y[there] = term_columns(values[there], formula.target, {})[formula.target.code]
+    reasons[f"{formula.target.text} is not finite"] = there & ~np.isfinite(y)
+    return y, {reason: rows for reason, rows in reasons.items() if rows.any()}
 
 
 def _check_columns(table: pd.DataFrame, formula: LinkFormula, by: tuple[str, ...]) -> None:
     known = [str(name) for name in table.columns]
     for name in (*formula.columns, *by):
         if name not in known:
-            raise UnknownColumnError(name, known, "the table that is linked")
+            raise UnknownColumnError(formula.shown(name), known, "the table that is linked")
     if not by:
         raise UsageError("groups is empty; name what must not be split, for example groups=('sample',)")
-
-
-def _plain(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return numbers and booleans as float64, all else as text; missing is NaN or None."""
-    if pd.api.types.is_numeric_dtype(column):
-        return column.astype("Float64").astype("float64")
-    numbers = pd.to_numeric(column, errors="coerce")
-    if column.map(lambda value: isinstance(value, str)).any() or numbers.isna().sum() > column.isna().sum():
-        return column.astype(object).where(column.notna(), None).map(str, na_action="ignore")
-    return numbers.astype("float64")
-
-
-def _check_kinds(values: Mapping[str, pd.Series[Any]], formula: LinkFormula) -> None:
-    def is_text(name: str) -> bool:
-        return bool(values[name].dtype == object) or not pd.api.types.is_numeric_dtype(values[name])
-
-    for name in formula.target.columns:
-        if is_text(name):
-            raise UsageError(
-                f"the target {name!r} holds text, a link needs a number; for classes use "
-                "query(...) and groupby instead"
-            )
-    for term in formula.terms:
-        for name in term.columns:
-            if name not in term.categories and is_text(name):
-                raise UsageError(f"{term.text!r} needs numbers and {name!r} holds text; write C({name})")
-
-
-def _matched(
-    keys: pd.Series[Any],
-    names: tuple[str, ...],
-    given: Mapping[str, Vectors],
-) -> tuple[dict[str, Floats], dict[str, NDArray[np.bool_]]]:
-    vectors: dict[str, Floats] = {}
-    found: dict[str, NDArray[np.bool_]] = {}
-    for name in names:
-        if name not in given:
-            raise UnknownColumnError(name, given, "the embeddings handed to the link")
-        space, ids, matrix = given[name]
-        at = pd.Index(ids).get_indexer(pd.Index(keys))
-        data = np.asarray(matrix, dtype=np.float64)
-        vectors[space] = data[at] if len(data) else np.empty((len(keys), data.shape[1]))
-        found[space] = (at >= 0) & np.isfinite(vectors[space]).all(axis=1)
-    return vectors, found
-
-
-def _evaluated(
-    table: pd.DataFrame, formula: LinkFormula
-) -> tuple[Floats, dict[str, Floats], dict[str, NDArray[np.bool_]]]:
-    """Return target, column features, and per expression the rows that came out infinite or undefined."""
-    y = _columns_of(table, formula.target)[formula.target.text]
-    columns: dict[str, Floats] = {}
-    for term in formula.terms:
-        columns |= _columns_of(table, term)
-    bad = {name: ~np.isfinite(column) for name, column in {formula.target.text: y, **columns}.items()}
-    return y, columns, {name: rows for name, rows in bad.items() if rows.any()}
-
-
-def _columns_of(table: pd.DataFrame, term: Term) -> dict[str, Floats]:
-    from formulaic import Formula
-
-    if table.empty:
-        return {term.text: np.empty(0)}
-    with np.errstate(all="ignore"):  # log(0) is counted as not finite, with its reason
-        # One term at a time beside an intercept, so that C(...) leaves out one level.
-        matrix = Formula(f"1 + {term.text}").get_model_matrix(table, na_action="ignore", context=_TRANSFORMS)
-    return {
-        str(name): matrix[name].to_numpy(dtype=np.float64) for name in matrix.columns if name != "Intercept"
-    }
 
 
 def _check_rows(y: Floats, formula: LinkFormula, dropped: Mapping[str, int]) -> None:

@@ -1,19 +1,26 @@
-"""Wilkinson formulas with ``embedding("name")`` terms, read without running anything the text says.
+"""Wilkinson formulas with ``embedding("name")`` and roll-ups, read without running anything the text says.
 
 formulaic parses the algebra (Wilkinson & Rogers, J. R. Stat. Soc. C 22, 392 (1973)). It would also evaluate
 any Python a term holds, so every term is checked first against a short list of row-wise functions:
 a formula may come from a file or a network. Functions that learn from the whole column (``scale``,
 ``poly``, ``bs``) are refused because they would carry test rows into training folds.
+
+Numbers per image that come from what is in it are written as in a query text, ``count(defects, kind ==
+"vacancy")``, or shorter: ``defects("vacancy").count``, ``phases("pearlite").fraction`` (the mean of a
+column), ``latent("rvae", 4)`` (the first four latent variables). A query reads them; here they are names.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from micdb.errors import UsageError, suggestion
+from micdb.query.aggregate import FUNCTIONS as AGGREGATES
+from micdb.query.columns import CHILDREN
 
 CATEGORY = "C"
 ROW_WISE = ("log", "log10", "log2", "log1p", "exp", "sqrt", "abs", "I")
@@ -21,6 +28,11 @@ FUNCTIONS = (CATEGORY, *ROW_WISE)
 
 _EMBEDDING = re.compile(r"""embedding\(\s*(?:"([^"]+)"|'([^']+)')\s*\)""")
 _PLACEHOLDER = "micdb_embedding_{}"
+_ROLLUP = re.compile(rf"\b(?:{'|'.join(AGGREGATES)})\(\s*(?:{'|'.join(CHILDREN)})\s*[,)]")
+_COMPUTED = "micdb_rollup_{}"
+_NAMED = {"phases": "phase", "defects": "kind", "particles": "phase"}  # table -> what its rows are called by
+_SHORT = re.compile(rf"""\b({"|".join(_NAMED)})\(\s*("[^"]+"|'[^']+')\s*\)\.(\w+)""")
+_LATENT = re.compile(r"""\blatent\(\s*(?:"([^"]+)"|'([^']+)')\s*,\s*(\d+)\s*\)""")
 _ARITHMETIC = (
     ast.Expression, ast.Name, ast.Load, ast.Constant, ast.BinOp, ast.UnaryOp, ast.Call,
     ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd,
@@ -35,6 +47,8 @@ class Term:
     ----------
     text
         As written, for example ``log(anneal_time)`` or ``density:C(cooling)``.
+    code
+        The same with roll-ups as names of columns.
     columns
         Table columns it reads.
     categories
@@ -42,6 +56,7 @@ class Term:
     """
 
     text: str
+    code: str
     columns: tuple[str, ...]
     categories: tuple[str, ...]
 
@@ -60,12 +75,19 @@ class LinkFormula:
         Right side without the intercept and without embeddings.
     embeddings
         Names inside ``embedding(...)``, in order: ``texture`` or ``texture@256nm``.
+    rollups
+        Column that stands for a roll-up -> its query text.
     """
 
     text: str
     target: Term
     terms: tuple[Term, ...]
     embeddings: tuple[str, ...]
+    rollups: Mapping[str, str]
+
+    def shown(self, name: str) -> str:
+        """Return a name of a column or feature with roll-ups as they are written."""
+        return _written(name, self.rollups)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -92,8 +114,9 @@ def parse(text: str) -> LinkFormula:
             names.append(name)
         return _PLACEHOLDER.format(names.index(name))
 
+    plain, rollups = _without_rollups(text)
     try:
-        parsed = Formula(_EMBEDDING.sub(pull, text))
+        parsed = Formula(_EMBEDDING.sub(pull, plain))
         sides = (list(parsed.lhs), list(parsed.rhs))
     except Exception as error:  # formulaic, ast and AttributeError ("no left side") all mean the same here
         raise UsageError(
@@ -104,10 +127,63 @@ def parse(text: str) -> LinkFormula:
         raise UsageError(f"{text!r} has several parts; join the features with '+'")
     if len(sides[0]) != 1:
         raise UsageError(f"the formula {text!r} has {len(sides[0])} targets; write one before the '~'")
-    target = _term(sides[0][0])
+    target = _term(sides[0][0], rollups)
     placeholders = {_PLACEHOLDER.format(at) for at in range(len(names))}
-    terms = [_term(term) for term in sides[1] if str(term) not in {"1", "0", *placeholders}]
-    return _checked(LinkFormula(text, target, tuple(terms), tuple(names)), placeholders)
+    terms = [_term(term, rollups) for term in sides[1] if str(term) not in {"1", "0", *placeholders}]
+    return _checked(LinkFormula(text, target, tuple(terms), tuple(names), rollups), placeholders)
+
+
+def _without_rollups(text: str) -> tuple[str, dict[str, str]]:
+    """Return a formula with columns in the place of roll-ups, and column -> query text."""
+    rollups: dict[str, str] = {}
+
+    def column(query: str) -> str:
+        for name, known in rollups.items():
+            if known == query:
+                return name
+        name = _COMPUTED.format(len(rollups))
+        rollups[name] = query
+        return name
+
+    def short(found: re.Match[str]) -> str:
+        table, value, what = found[1], found[2][1:-1], found[3]
+        head = f"count({table}" if what == "count" else f"mean({table}, {what}"
+        return column(f'{head}, {_NAMED[table]} == "{value}")')
+
+    def latent(found: re.Match[str]) -> str:
+        name, count = found[1] or found[2], int(found[3])
+        if not count:
+            raise UsageError(f"{found[0]} takes no latent variable: ask for at least 1")
+        each = [column(f'mean(latents, value, name == "{name} {at}")') for at in range(count)]
+        return f"({' + '.join(each)})"
+
+    text = _LATENT.sub(latent, _SHORT.sub(short, text))
+    while found := _ROLLUP.search(text):
+        end = _closing(text, text.index("(", found.start()))
+        text = text[: found.start()] + column(text[found.start() : end]) + text[end:]
+    return text, rollups
+
+
+def _closing(text: str, opening: int) -> int:
+    """Return the place behind the bracket that closes the one at `opening`; those in quotes are text."""
+    depth, quote = 0, ""
+    for at in range(opening, len(text)):
+        sign = text[at]
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'":
+            quote = sign
+        else:
+            depth += (sign == "(") - (sign == ")")
+            if not depth:
+                return at + 1
+    raise UsageError(f"cannot read the formula: a bracket never closes in {text[opening:]!r}")
+
+
+def _written(name: str, rollups: Mapping[str, str]) -> str:
+    for column in sorted(rollups, key=len, reverse=True):  # micdb_rollup_1 begins micdb_rollup_10
+        name = name.replace(column, rollups[column])
+    return name
 
 
 def _checked(formula: LinkFormula, placeholders: set[str]) -> LinkFormula:
@@ -119,11 +195,12 @@ def _checked(formula: LinkFormula, placeholders: set[str]) -> LinkFormula:
         raise UsageError(f"the formula {formula.text!r} names no feature after the '~'")
     both = {name for term in formula.terms for name in term.columns} & set(formula.target.columns)
     if both:
-        raise UsageError(f"{sorted(both)[0]!r} stands on both sides of '~': a target cannot explain itself")
+        name = formula.shown(sorted(both)[0])
+        raise UsageError(f"{name!r} stands on both sides of '~': a target cannot explain itself")
     return formula
 
 
-def _term(term: Any) -> Term:
+def _term(term: Any, rollups: Mapping[str, str]) -> Term:
     columns: list[str] = []
     categories: list[str] = []
     for factor in term.factors:
@@ -134,7 +211,8 @@ def _term(term: Any) -> Term:
             read, text_allowed = _names(factor.expr)
             columns += read
             categories += text_allowed
-    return Term(str(term), tuple(dict.fromkeys(columns)), tuple(dict.fromkeys(categories)))
+    text = _written(str(term), rollups)
+    return Term(text, str(term), tuple(dict.fromkeys(columns)), tuple(dict.fromkeys(categories)))
 
 
 def _names(expression: str) -> tuple[list[str], list[str]]:

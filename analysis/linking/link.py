@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
-from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from micdb.analysis import scores
 from micdb.analysis.folds import grouped_folds, image_folds
-from micdb.analysis.gather import Frame, read_table, read_vectors
+from micdb.analysis.gather import Frame
 from micdb.analysis.linking import conformal, models
 from micdb.analysis.linking.design import Design, build_design
 from micdb.analysis.linking.formula import parse
+from micdb.analysis.linking.holding_out import held_out
+from micdb.analysis.linking.leakage import WATCHED, leaks
+from micdb.analysis.linking.predictor import read
+from micdb.analysis.linking.result import Link
 from micdb.analysis.linking.validate import FOLDS, OutOfFold, cross_predict
 from micdb.analysis.linking.verdict import by_model, say
+from micdb.analysis.metadata import METADATA
 from micdb.analysis.threads import one_thread
-from micdb.errors import UsageError, suggestion
+from micdb.errors import UnknownColumnError, UsageError, suggestion
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-MODELS = tuple(name for name in models.MODELS if name != models.BASELINE)
+MODELS = ("ridge", "gp", "trees")
+CHOICES = tuple(name for name in models.MODELS if name not in (models.BASELINE, models.METADATA))
 _ERROR = 0.05  # chance of calling pure noise a link, all models of one link together
 _IN_TARGET_UNIT = (
     "mae", "mae_baseline", "rmse", "rmse_baseline", "gain_low", "gain_high", "width",
@@ -33,118 +34,13 @@ _IN_TARGET_UNIT = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, repr=False)
-class Link:
-    """What a link found.
-
-    Parameters
-    ----------
-    formula
-        What was asked.
-    table
-        One row per model, the baseline (mean of the training rows) first: ``model``; ``r2_grouped`` and
-        ``r2_image`` (`scores.r2` with whole groups, and with single images, held out: the difference is
-        leakage); ``mae``, ``rmse`` and the baseline's beside them [unit]; ``gain_low``, ``gain_high``,
-        the group-bootstrap interval of the baseline's absolute error less the model's [unit];
-        ``beats_baseline``, whether that interval lies above 0; ``coverage`` and mean ``width`` [unit] of
-        the intervals, measured on unseen groups.
-    predictions
-        One row per image and model, out of fold: ``uid``, ``group``, ``observed``, ``predicted``,
-        ``low``, ``high``, ``fold``, ``model``.
-    best
-        Model of the smallest grouped MAE; ``baseline`` when the mean is as good as any.
-    verdict
-        One honest sentence.
-    n_read, n_rows, n_groups
-        Rows asked for, rows used, independent groups among them.
-    dropped
-        Reason -> rows it kept out; a row may lack several things.
-    notes
-        What else a reader has to know.
-    units
-        Column of `table` or `predictions` -> unit.
-    level
-        Coverage asked of the intervals.
-    seed
-        Seed of folds, models and bootstrap.
-    space
-        Spaces the embeddings live in.
-    """
-
-    formula: str
-    table: pd.DataFrame
-    predictions: pd.DataFrame
-    best: str
-    verdict: str
-    n_read: int
-    n_rows: int
-    n_groups: int
-    dropped: Mapping[str, int]
-    notes: tuple[str, ...]
-    units: Mapping[str, str]
-    level: float
-    seed: int
-    space: tuple[str, ...]
-
-    @property
-    def found(self) -> bool:
-        """Return whether the best model beats the mean."""
-        return bool(by_model(self.table)[self.best]["beats_baseline"])
-
-    def figure(self, path: str | PathLike[str] | None = None) -> Figure:
-        """Draw observed against predicted with intervals; `path` also saves it. See `figures.link_figure`."""
-        from micdb.analysis.figures import link_figure  # matplotlib is slow to load
-
-        figure = link_figure(self)
-        if path is not None:
-            figure.savefig(path)
-        return figure
-
-    def as_json(self) -> dict[str, Any]:
-        """Return everything but the predictions as plain values for ``json.dumps``."""
-        rows = self.table.astype(object).where(self.table.notna(), None).to_dict("records")
-        return {
-            "formula": self.formula,
-            "verdict": self.verdict,
-            "best": self.best,
-            "found": self.found,
-            "table": [{key: _plain(value) for key, value in row.items()} for row in rows],
-            "n_read": self.n_read,
-            "n_rows": self.n_rows,
-            "n_groups": self.n_groups,
-            "dropped": dict(self.dropped),
-            "notes": list(self.notes),
-            "units": dict(self.units),
-            "level": self.level,
-            "seed": self.seed,
-            "space": list(self.space),
-        }
-
-    def remarks(self) -> list[str]:
-        """Return the lines below a table: what was used, what was left out, and the notes."""
-        lines = [f"{self.n_rows} images in {self.n_groups} groups; folds hold out whole groups"]
-        lines += [f"{count} of {self.n_read} images: {reason}" for reason, count in self.dropped.items()]
-        lines += [f"vectors of {space}" for space in self.space]
-        return [*lines, *self.notes, f"seed {self.seed}"]
-
-    def __repr__(self) -> str:
-        shown = self.table.to_string(index=False, na_rep="-", float_format=lambda value: f"{value:.3g}")
-        return "\n".join([self.formula, "", shown, "", *self.remarks(), "", self.verdict])
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        shown = self.table.to_html(index=False, na_rep="-", float_format=lambda value: f"{value:.3g}")
-        remarks = "<br>".join(escape(line) for line in self.remarks())
-        return f"<p><b>{escape(self.verdict)}</b></p>{shown}<p><small>{remarks}</small></p>"
-
-
 def link(
-    frame: Frame,
+    frame: Frame | pd.DataFrame,
     formula: str,
     *,
     groups: str | Sequence[str] = ("sample",),
     models: Sequence[str] = MODELS,
+    hold_out: str | None = "lab",
     seed: int = 0,
     level: float = 0.9,
 ) -> Link:
@@ -153,16 +49,18 @@ def link(
     Parameters
     ----------
     frame
-        A query; its rows are images.
+        A query; its rows are images. Or a DataFrame of anything, without embeddings and roll-ups.
     formula
         For example ``'hardness ~ density + log(anneal_time) + C(cooling) + embedding("texture")'``.
         ``embedding("texture")`` takes the space most of the images have, ``embedding("texture@256nm")``
-        that one.
+        that one. Roll-ups: see `micdb.analysis.linking.formula`.
     groups
         Columns whose labels are never split between training and test; with several, images that
         share a label of any of them stay together.
     models
-        Of ``ridge``, ``gp`` and ``trees``.
+        Of ``ridge``, ``elastic``, ``gp`` and ``trees``.
+    hold_out
+        Column of which each label is held out in turn, beside the folds by group, where there are several.
     seed
         Seed of folds, models and bootstrap.
     level
@@ -184,13 +82,23 @@ def link(
         raise UsageError(f"groups is {groups!r}; name columns, for example groups=('sample',)")
     asked = parse(formula)
     by = (groups,) if isinstance(groups, str) else tuple(dict.fromkeys(groups))
-    table = read_table(frame, (*asked.columns, *by))
-    vectors = read_vectors(frame.context, asked.embeddings, table["uid"])
-    design = build_design(table, asked, groups=by, embeddings=vectors)
-    return fit_link(design, chosen=models, seed=seed, level=level)
+    if hold_out is not None and hold_out != "lab" and hold_out not in frame:
+        raise UnknownColumnError(hold_out, list(getattr(frame, "columns", ())), "the frame that is linked")
+    beside = [name for name in (*METADATA, *WATCHED, hold_out) if name is not None and name in frame]
+    table, vectors = read(frame, asked, (*asked.columns, *by, *beside))
+    known = [name for name in METADATA if name in beside and name not in by]
+    design = build_design(table, asked, groups=by, embeddings=vectors, metadata=known)
+    return fit_link(design, chosen=models, hold_out=hold_out, seed=seed, level=level)
 
 
-def fit_link(design: Design, *, chosen: Sequence[str] = MODELS, seed: int = 0, level: float = 0.9) -> Link:
+def fit_link(
+    design: Design,
+    *,
+    chosen: Sequence[str] = MODELS,
+    hold_out: str | None = None,
+    seed: int = 0,
+    level: float = 0.9,
+) -> Link:
     """Fit, cross-validate by group and judge.
 
     Parameters
@@ -198,7 +106,9 @@ def fit_link(design: Design, *, chosen: Sequence[str] = MODELS, seed: int = 0, l
     design
         Arrays from `micdb.analysis.linking.design.build_design`.
     chosen
-        Of ``ridge``, ``gp``, ``trees``.
+        Of `CHOICES`.
+    hold_out
+        As for `link`; a column of the design's table.
     seed
         Seed of folds, models and bootstrap.
     level
@@ -210,16 +120,24 @@ def fit_link(design: Design, *, chosen: Sequence[str] = MODELS, seed: int = 0, l
         An unknown or no model, or a level outside 0 to 1.
     """
     _check(chosen, level)
-    names = (models.BASELINE, *dict.fromkeys(chosen))
+    told = (models.METADATA,) if design.metadata.columns else ()
+    names = (models.BASELINE, *told, *dict.fromkeys(chosen))
     fold = grouped_folds(design.groups, min(FOLDS, design.n_groups), seed=seed)
     leaky_fold = image_folds(len(design.y), FOLDS, seed=seed)
     with one_thread():
         out = cross_predict(design, names, fold=fold, seed=seed, level=level)
         leaky = cross_predict(design, names, fold=leaky_fold, seed=seed)
+    trials = len(set(chosen))
     table = pd.DataFrame(
-        [_score(design, name, out=out, leaky=leaky, trials=len(names) - 1, seed=seed) for name in names]
+        [_score(design, name, out=out, leaky=leaky, trials=trials, seed=seed) for name in names]
     )
-    best = min(names, key=lambda name: float(by_model(table)[name]["mae"]))
+    best = min((models.BASELINE, *chosen), key=lambda name: float(by_model(table)[name]["mae"]))
+    with one_thread():
+        elsewhere = (
+            held_out(design, best, by=hold_out, seed=seed)
+            if hold_out is not None and hold_out in design.table
+            else pd.DataFrame()
+        )
     units = dict.fromkeys(_IN_TARGET_UNIT, design.unit) if design.unit else {}
     predictions = _predictions(design, out)
     for frame in (table, predictions):
@@ -238,16 +156,19 @@ def fit_link(design: Design, *, chosen: Sequence[str] = MODELS, seed: int = 0, l
         units=units,
         level=level,
         seed=seed,
-        space=tuple(design.embeddings),
+        space=tuple(design.features.embeddings),
+        held_out=elsewhere,
+        leaks=leaks(design),
+        design=design,
     )
 
 
 def _check(chosen: Sequence[str], level: float) -> None:
     if isinstance(chosen, str) or not chosen:
-        raise UsageError(f"models is {chosen!r}; give a list of {', '.join(MODELS)}")
+        raise UsageError(f"models is {chosen!r}; give a list of {', '.join(CHOICES)}")
     for name in chosen:
-        if name not in MODELS:
-            raise UsageError(f"no model {name!r}{suggestion(name, MODELS)}")
+        if name not in CHOICES:
+            raise UsageError(f"no model {name!r}{suggestion(name, CHOICES)}")
     if not isinstance(level, Real) or not 0 < level < 1:
         raise UsageError(f"level is {level!r}; give the coverage wanted, between 0 and 1, for example 0.9")
 
@@ -265,13 +186,19 @@ def _score(
         "rmse": scores.rmse(y, guess),
         "rmse_baseline": scores.rmse(y, mean),
     }
-    gain = np.abs(y - mean) - np.abs(y - guess)
-    low, high = scores.gain_interval(gain, design.groups, level=1 - _ERROR / trials, seed=seed)
+    told = out.predicted.get(models.METADATA, mean)
+    (low, high), (over_metadata, _) = (
+        scores.gain_interval(
+            np.abs(y - other) - np.abs(y - guess), design.groups, level=1 - _ERROR / trials, seed=seed
+        )
+        for other in (mean, told)
+    )
     ends = out.low[name], out.high[name]
     return row | {
         "gain_low": low,
         "gain_high": high,
         "beats_baseline": low > 0,
+        "beats_metadata": over_metadata > 0,
         "coverage": scores.coverage(y, *ends, design.groups),
         "width": scores.width(*ends),
     }
@@ -314,9 +241,3 @@ def _notes(design: Design, names: Sequence[str], *, out: OutOfFold, level: float
             "cost grows with the cube of the rows"
         )
     return notes
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from micdb.analysis.folds import grouped_folds
-from micdb.analysis.linking import conformal, models
+from micdb.analysis.linking import conformal
 from micdb.analysis.linking.design import Design
+from micdb.analysis.linking.features import Features
+from micdb.analysis.linking.taught import Taught, source, teach
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FOLDS = 5
-MAX_COMPONENTS = 16  # of one embedding; half the training groups where that is fewer
-
-
-class Reduction:
-    """Features of a design, standardised and reduced by what training rows alone show.
-
-    Each embedding is standardised, projected on its principal components and standardised again.
-    `fit` sees the whole design but reads only `rows`.
-    """
-
-    def __init__(self, components: int) -> None:
-        self.components = components
-        self._steps: dict[str, Any] = {}
-
-    def fit(self, design: Design, rows: Ints) -> Reduction:
-        """Learn scales and components from `rows`."""
-        from sklearn.decomposition import PCA
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
-        for name, block in _blocks(design):
-            steps: list[Any] = [StandardScaler()]
-            if name in design.embeddings:
-                most = min(self.components, block.shape[1], len(rows) - 1)
-                steps += [PCA(max(1, most), random_state=0), StandardScaler()]
-            self._steps[name] = make_pipeline(*steps).fit(block[rows])
-        return self
-
-    def transform(self, design: Design, rows: Ints) -> Floats:
-        """Return the features of `rows`, shape ``(len(rows), p)``."""
-        return np.hstack([self._steps[name].transform(block[rows]) for name, block in _blocks(design)])
+_AT_ONCE = 1000  # rows whose intervals are found together
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,54 +68,65 @@ def cross_predict(
     high = {name: np.full(n, np.nan) for name in names}
     for k in np.unique(fold):
         train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-        fitted, out = _fit_predict(design, names, train=train, rows=test, seed=seed)
+        taught = teach(design, names, rows=train, seed=seed)
         for name in names:
-            predicted[name][test] = out[name]
+            predicted[name][test] = taught[name].predict(source(design, name).of(test))
         if level is None or len(np.unique(design.groups[train])) < conformal.groups_needed(level):
             continue
-        ends = _intervals(design, fitted, train=train, test=test, seed=seed, level=level)
-        for name in names:
-            low[name][test], high[name][test] = ends[name]
+        for name, calibration in calibrate(design, taught, rows=train, seed=seed).items():
+            ends = calibration.interval(source(design, name).of(test), level=level)
+            low[name][test], high[name][test] = ends
     return OutOfFold(fold, predicted, low, high) if level is not None else OutOfFold(fold, predicted)
 
 
-def _fit_predict(
-    design: Design,
-    names: Iterable[str],
-    *,
-    train: Ints,
-    rows: Ints,
-    seed: int,
-    like: Mapping[str, Any] | None = None,
-) -> tuple[dict[str, Any], dict[str, Floats]]:
-    n_groups = len(np.unique(design.groups[train]))
-    reduction = Reduction(min(MAX_COMPONENTS, max(1, n_groups // 2))).fit(design, train)
-    seen = models.TrainingSet(reduction.transform(design, train), design.y[train], design.groups[train], seed)
-    fitted = {name: models.fit(name, seen, like=(like or {}).get(name)) for name in names}
-    x = reduction.transform(design, rows)
-    return fitted, {name: np.asarray(model.predict(x), dtype=np.float64) for name, model in fitted.items()}
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What gives a model's predictions their intervals: models that each left a fold out, and their errors.
+
+    Parameters
+    ----------
+    parts
+        The models.
+    part
+        The one that did not see a row ``(n,)``.
+    residuals
+        Its absolute error there ``(n,)`` [target's unit].
+    groups
+        Group of each row ``(n,)``.
+    """
+
+    parts: tuple[Taught, ...]
+    part: Ints
+    residuals: Floats
+    groups: Ints
+
+    def interval(self, features: Features, *, level: float) -> tuple[Floats, Floats]:
+        """Return the ends of the intervals of new rows ``(m,)``; infinite where there are too few groups."""
+        centres = np.stack([one.predict(features) for one in self.parts])
+        ends = [  # some rows at a time: all of them times all that were taught would not fit
+            conformal.cv_plus(
+                centres[self.part, first : first + _AT_ONCE].T, self.residuals, self.groups, level=level
+            )
+            for first in range(0, centres.shape[1], _AT_ONCE)
+        ]
+        low, high = (np.concatenate(one) for one in zip(*ends, strict=True)) if ends else (np.empty(0),) * 2
+        return low, high
 
 
-def _intervals(
-    design: Design, fitted: Mapping[str, Any], *, train: Ints, test: Ints, seed: int, level: float
-) -> dict[str, tuple[Floats, Floats]]:
-    """Return CV+ intervals of `test` from models refitted on folds within `train`."""
-    k = min(FOLDS, len(np.unique(design.groups[train])))
-    inner = grouped_folds(design.groups[train], k, seed=seed + 1)
-    centres = {name: np.empty((len(test), len(train))) for name in fitted}
-    residuals = {name: np.empty(len(train)) for name in fitted}
+def calibrate(
+    design: Design, taught: Mapping[str, Taught], *, rows: Ints, seed: int
+) -> dict[str, Calibration]:
+    """Return what intervals need, by models refitted on grouped folds within `rows`."""
+    k = min(FOLDS, len(np.unique(design.groups[rows])))
+    part = grouped_folds(design.groups[rows], k, seed=seed + 1)
+    residuals = {name: np.empty(len(rows)) for name in taught}
+    parts: dict[str, list[Taught]] = {name: [] for name in taught}
     for j in range(k):
-        left_out = np.flatnonzero(inner == j)
-        rows = np.concatenate([train[left_out], test])
-        _, out = _fit_predict(design, fitted, train=train[inner != j], rows=rows, seed=seed, like=fitted)
-        for name, values in out.items():
-            centres[name][:, left_out] = values[len(left_out) :, None]
-            residuals[name][left_out] = np.abs(design.y[train[left_out]] - values[: len(left_out)])
-    groups = design.groups[train]
-    return {name: conformal.cv_plus(centres[name], residuals[name], groups, level=level) for name in fitted}
-
-
-def _blocks(design: Design) -> list[tuple[str, Floats]]:
-    """Return the column features as one block and each embedding as another; names cannot clash with ''."""
-    named = [("", np.column_stack(list(design.columns.values())))] if design.columns else []
-    return [*named, *design.embeddings.items()]
+        out = part == j
+        made = teach(design, tuple(taught), rows=rows[~out], seed=seed, like=taught)
+        for name, one in made.items():
+            parts[name].append(one)
+            guess = one.predict(source(design, name).of(rows[out]))
+            residuals[name][out] = np.abs(design.y[rows[out]] - guess)
+    groups = design.groups[rows]
+    return {name: Calibration(tuple(parts[name]), part, residuals[name], groups) for name in taught}

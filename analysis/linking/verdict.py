@@ -6,11 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from micdb.analysis.linking.models import BASELINE
+from micdb.analysis.linking.models import BASELINE, METADATA
 
 LEAKAGE = 0.2  # image-level R2 above grouped R2 by this much is worth a warning; a gap of noise is below it
 
-NAMES = {"ridge": "ridge regression", "gp": "a Gaussian process", "trees": "gradient boosting"}
+NAMES = {
+    "metadata": "metadata alone", "ridge": "ridge regression", "elastic": "an elastic net",
+    "gp": "a Gaussian process", "trees": "gradient boosting",
+}  # fmt: skip
 
 
 def say(table: pd.DataFrame, *, best: str, target: str, unit: str | None) -> str:
@@ -47,7 +50,7 @@ def say(table: pd.DataFrame, *, best: str, target: str, unit: str | None) -> str
             f"{NAMES[best][:1].upper()}{NAMES[best][1:]} explains "
             f"{100 * row['r2_grouped']:.0f} % of the variance of {target} in unseen groups ({errors})"
         )
-    return said + _leakage(table) + "."
+    return said + _metadata(by_model(table), best) + _leakage(table) + "."
 
 
 def by_model(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -60,8 +63,19 @@ def quantity(value: float, unit: str | None) -> str:
     return f"{value:.3g} {unit}" if unit else f"{value:.3g}"
 
 
+def _metadata(rows: dict[str, dict[str, Any]], best: str) -> str:
+    """Say that the pixels prove nothing where what is known without them predicts as well."""
+    told = rows.get(METADATA)
+    if told is None or not told["beats_baseline"] or rows[best]["beats_metadata"]:
+        return ""
+    return (
+        f"; metadata alone (lab, instrument, pixel size and the like) does as well, grouped R2 "
+        f"{told['r2_grouped']:.2f}: it may be a confounder, and nothing shows that the structure matters"
+    )
+
+
 def _leakage(table: pd.DataFrame) -> str:
-    fitted = [row for name, row in by_model(table).items() if name != BASELINE]
+    fitted = [row for name, row in by_model(table).items() if name not in (BASELINE, METADATA)]
     worst = max(fitted, key=lambda row: float(row["r2_image"] - row["r2_grouped"]))
     if worst["r2_image"] - max(worst["r2_grouped"], 0.0) < LEAKAGE:
         return ""

@@ -174,23 +174,49 @@ def link(
     formula: Annotated[str, typer.Argument(help="""For example: hardness ~ embedding("texture")""")],
     db: Db = None,
     groups: Annotated[str, typer.Option(help="Columns that a fold must not split.")] = "sample",
+    models: Annotated[str, typer.Option(help="Of ridge, elastic, gp, trees.")] = "ridge,gp,trees",
+    hold_out: Annotated[str, typer.Option(help="Column whose labels are held out in turn.")] = "lab",
     where: Where = None,
     seed: Annotated[int, typer.Option(help="Seed of folds and models.")] = 0,
     figure: Annotated[Path | None, typer.Option(help="Write the figure here (.png, .pdf, .svg).")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page with everything here (.html).")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the fit to this folder, to predict with.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Link a property to structure, with grouped cross-validation and a baseline beside it."""
+    """Link a property to structure, with grouped cross-validation and baselines beside it."""
     from micdb import opening
 
     with opening.open(chosen(db)) as base:
         frame = base.images.query(where) if where else base.images
-        fit = frame.link(formula, groups=tuple(split(groups)), seed=seed)
+        options: dict[str, Any] = {"models": split(models), "hold_out": hold_out, "seed": seed}
+        fit = frame.link(formula, groups=tuple(split(groups)), **options)
     if figure:
         fit.figure(figure)
+    if report:
+        fit.report(report)
+    if save:
+        fit.save(save)
     if as_json:
         output.print_json(fit.as_json())
     else:
         output.console().print(repr(fit), markup=False, highlight=False)
+
+
+@app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(help="What micdb link --save wrote.")],
+    db: Db = None,
+    where: Where = None,
+    form: Format = "table",
+    as_json: AsJson = False,
+) -> None:
+    """Predict a property of images by a link that was saved, with intervals."""
+    from micdb import load_link, opening
+
+    fit = load_link(folder)
+    with opening.open(chosen(db)) as base:
+        found = fit.predict(base.images.query(where) if where else base.images)
+    output.print_frame(found, "json" if as_json else form)
 
 
 @app.command()

@@ -186,7 +186,11 @@ class Frame(Shaping, Answers):
         QuerySyntaxError, UnknownColumnError, UnitError, ExpressionError
             The text cannot be read or makes no sense; nothing has run.
         """
-        return self.then(verbs.Filter(parse(text, self.schema, self._child_schema)))
+        return self.then(verbs.Filter(self.expression(text)))
+
+    def expression(self, text: str) -> Expr:
+        """Return what a query text says of each row, for `assign`; raises as `query`."""
+        return parse(text, self.schema, self._child_schema)
 
     def assign(self, **columns: Any) -> Frame:
         """Add or replace columns by expressions, constants, or functions of the frame, as in pandas."""

@@ -32,9 +32,9 @@ def table(n: int = 24) -> pd.DataFrame:
 def test_columns_transforms_and_categories():
     design = build_design(table(), "hardness ~ density + log(anneal_time) + C(cooling)")
     names = ["density", "log(anneal_time)", "C(cooling)[T.oil]", "C(cooling)[T.water]"]
-    assert list(design.columns) == names
-    np.testing.assert_allclose(design.columns["log(anneal_time)"], np.log(table()["anneal_time"]))
-    assert design.columns["C(cooling)[T.water]"].tolist() == [0.0, 1.0, 0.0] * 8
+    assert list(design.features.columns) == names
+    np.testing.assert_allclose(design.features.columns["log(anneal_time)"], np.log(table()["anneal_time"]))
+    assert design.features.columns["C(cooling)[T.water]"].tolist() == [0.0, 1.0, 0.0] * 8
     assert (design.unit, design.n_groups, design.dropped) == ("GPa", 12, {})
 
 
@@ -49,11 +49,11 @@ def test_nullable_columns_give_the_same_arrays(backend):
     want = build_design(plain, formula, embeddings=vectors)
     have = build_design(plain.convert_dtypes(dtype_backend=backend), formula, embeddings=vectors)
     assert have.dropped == want.dropped
-    assert list(have.columns) == list(want.columns)
+    assert list(have.features.columns) == list(want.features.columns)
     assert have.labels.tolist() == want.labels.tolist()
-    for name, column in want.columns.items():
-        np.testing.assert_array_equal(have.columns[name], column)
-    np.testing.assert_array_equal(have.embeddings["texture"], want.embeddings["texture"])
+    for name, column in want.features.columns.items():
+        np.testing.assert_array_equal(have.features.columns[name], column)
+    np.testing.assert_array_equal(have.features.embeddings["texture"], want.features.embeddings["texture"])
 
 
 def test_a_transformed_target_has_no_unit():
@@ -79,7 +79,7 @@ def test_incomplete_rows_are_dropped_and_counted():
     }
     assert design.n_read == 24
     assert design.uids.tolist() == keys[4:]
-    assert design.embeddings["texture@256nm"][:, 0].tolist() == list(range(4, 20))
+    assert design.features.embeddings["texture@256nm"][:, 0].tolist() == list(range(4, 20))
 
 
 def test_several_group_columns_are_joined_where_they_share_a_label():

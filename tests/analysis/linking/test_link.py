@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,10 @@ import pytest
 from micdb.analysis.gather import Vectors
 from micdb.analysis.linking import validate
 from micdb.analysis.linking.design import Design, build_design
-from micdb.analysis.linking.link import Link, fit_link, link
+from micdb.analysis.linking.features import Features
+from micdb.analysis.linking.link import fit_link, link
+from micdb.analysis.linking.result import Link
+from micdb.analysis.linking.taught import Reduction
 from micdb.errors import UsageError
 
 GROUPS, IMAGES = 40, 4
@@ -107,20 +109,17 @@ def test_noise_gives_no_link_nearly_always():
 
 def test_everything_is_learnt_inside_training_folds(monkeypatch):
     seen: list[np.ndarray] = []
-    real = validate.Reduction.fit
+    whole, real = planted(2), Reduction.fit
 
-    def spy(self, whole, rows):
+    def spy(features, rows, *, components):
         seen.append(rows)
-        masked = whole.embeddings["texture@256nm"].copy()
+        masked = features.embeddings["texture@256nm"].copy()
         hidden = np.setdiff1d(np.arange(len(masked)), rows)
         masked[hidden] = np.nan  # scikit-learn refuses NaN: a fit that peeked would raise
-        blind = Design(**{**{name: getattr(whole, name) for name in whole.__slots__},
-                          "embeddings": {"texture@256nm": masked}})  # fmt: skip
-        assert self.components <= min(16, len(np.unique(whole.groups[rows])) // 2)
-        return real(self, blind, rows)
+        assert components <= min(16, len(np.unique(whole.groups[rows])) // 2)
+        return real(Features({}, {"texture@256nm": masked}), rows, components=components)
 
-    monkeypatch.setattr(validate.Reduction, "fit", spy)
-    whole = planted(2)
+    monkeypatch.setattr(Reduction, "fit", spy)
     fold = validate.grouped_folds(whole.groups, 5, seed=0)
     validate.cross_predict(whole, ["ridge"], fold=fold, seed=0, level=0.9)
     assert len(seen) == 5 * (1 + 5)
@@ -154,7 +153,7 @@ def test_the_same_seed_gives_the_same_link():
 def test_few_groups_give_scores_but_no_intervals():
     rows = np.flatnonzero(GROUP < 8)
     whole = planted(5)
-    few = design(whole.y[rows], whole.embeddings["texture@256nm"][rows], group=GROUP[rows])
+    few = design(whole.y[rows], whole.features.embeddings["texture@256nm"][rows], group=GROUP[rows])
     link = fit_link(few, chosen=["ridge"])
     assert link.predictions["low"].isna().all()
     assert link.table["coverage"].isna().all()
@@ -187,8 +186,8 @@ def test_json_text_and_html(found):
     ("wrong", "message"),
     [
         ({"chosen": ["rigde"]}, "no model 'rigde'; did you mean ridge?"),
-        ({"chosen": []}, "give a list of ridge, gp, trees"),
-        ({"chosen": "ridge"}, "give a list of ridge, gp, trees"),
+        ({"chosen": []}, "give a list of ridge, elastic, gp, trees"),
+        ({"chosen": "ridge"}, "give a list of ridge, elastic, gp, trees"),
         ({"level": 90}, "level is 90; give the coverage wanted, between 0 and 1"),
     ],
 )
@@ -212,12 +211,9 @@ def test_a_wrong_question_is_refused_before_anything_is_read(wrong, message):
         link(None, **({"formula": "hardness ~ width"} | wrong))
 
 
-def test_a_group_named_twice_counts_once(monkeypatch):
+def test_a_group_named_twice_counts_once():
     table = pd.DataFrame({"uid": list("abcdefgh"), "sample": list("stuvwxyz"), "x": range(8), "y": range(8)})
-    monkeypatch.setattr("micdb.analysis.linking.link.read_table", lambda frame, names: table)
-    monkeypatch.setattr("micdb.analysis.linking.link.read_vectors", lambda *_: {})
-    frame = SimpleNamespace(context=None)
-    assert link(frame, "y ~ x", groups=("sample", "sample"), models=["ridge"]).n_groups == 8
+    assert link(table, "y ~ x", groups=("sample", "sample"), models=["ridge"]).n_groups == 8
 
 
 def test_the_figure_carries_units_scores_and_data(found, tmp_path):
@@ -241,6 +237,9 @@ class Columns:
     def __init__(self, table: pd.DataFrame) -> None:
         self.table = table
 
+    def __contains__(self, name):
+        return name in self.table
+
     def __getitem__(self, names):
         return Columns(self.table[names])
 
@@ -257,11 +256,13 @@ def test_a_frame_hands_over_only_what_is_asked(monkeypatch):
 
     def read_vectors(context, names, rows):
         asked.append((context, names, list(rows)))
-        return {"texture": Vectors("texture@256nm", uids[40:], whole.embeddings["texture@256nm"][40:])}
+        return {
+            "texture": Vectors("texture@256nm", uids[40:], whole.features.embeddings["texture@256nm"][40:])
+        }
 
-    monkeypatch.setattr("micdb.analysis.linking.link.read_vectors", read_vectors)
+    monkeypatch.setattr("micdb.analysis.linking.predictor.read_vectors", read_vectors)
     found = link(Columns(frame), 'hardness ~ embedding("texture")', groups="sample", models=["ridge"])
-    assert asked == [("the house", ("texture",), list(uids))]
+    assert asked == [("the house", ["texture"], list(uids))]
     assert found.dropped == {"no vector in texture@256nm": 40}
     assert "40 of 160 images: no vector in texture@256nm" in repr(found)
     assert found.space == ("texture@256nm",)
