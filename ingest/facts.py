@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from micdb import units
 from micdb.catalog import results, tables
 from micdb.catalog.rows import add, find_or_add
+from micdb.composition import ATOMIC, COMPOSITION, WEIGHT
 from micdb.errors import SheetError, UnitError
 from micdb.ingest.arrival import pixel_size_columns
 from micdb.ingest.sheet import PropertyEntry, Row
@@ -104,6 +105,8 @@ def _put_properties(connection: Connection, place: _Place, images: Sequence[int]
     for step in row.steps:
         keys = {"sample_pk": _needed(sample, row, f"step {step.kind}"), "position": step.position}
         steps[step.position] = find_or_add(connection, tables.processing_step, keys | {"kind": step.kind})
+    if any(entry.name == COMPOSITION for entry in row.properties):
+        _retire_elements(connection, place, _needed(sample, row, COMPOSITION))
     for position, entry in sample_entries(row):
         owner: dict[str, Any] = {"level": "sample"}
         owner["sample_pk"] = _needed(sample, row, f"property {entry.name}")
@@ -185,17 +188,17 @@ def _put(
     values: dict[str, dict[str, Any]] = {}
     for entry, written in said.items():
         definition, unit = _definition(connection, place.row, entry)
-        number, sd = _in_unit(place.row, entry, unit)
         value: dict[str, Any] = {
             "property_def_pk": definition,
             **owner,
-            "value": number,
             "text": entry.text,
-            "sd": sd,
+            **_in_unit(place.row, entry, unit),
             "method": entry.method,
             "source_name": place.sheet.source,
+            **_more(entry),
         }
         key = hashlib.sha256(canonical_json(value).encode()).hexdigest()
+        value.pop("repeat", None)
         values[key] = value | {"raw": written.raw, "source_row": written.row}
     _retire(connection, values)
     for key, value in values.items():
@@ -219,6 +222,20 @@ def _retire(connection: Connection, values: Mapping[str, Mapping[str, Any]]) -> 
     )
 
 
+def _retire_elements(connection: Connection, place: _Place, sample: int) -> None:
+    """Retire the elements that the same sheet gave a sample; those that it still gives stand again."""
+    d = tables.property_def.c
+    elements = sa.select(d.pk).where(
+        sa.or_(d.name.startswith(ATOMIC, autoescape=True), d.name.startswith(WEIGHT, autoescape=True))
+    )
+    connection.execute(
+        tables.property_value.update()
+        .where(v.sample_pk == sample, v.source_name == place.sheet.source, v.property_def_pk.in_(elements))
+        .where(v.retired_at.is_(None))
+        .values(retired_at=now())
+    )
+
+
 def _definition(connection: Connection, row: Row, entry: PropertyEntry) -> tuple[int, str | None]:
     if entry.name in TAKEN:
         raise SheetError(
@@ -227,7 +244,10 @@ def _definition(connection: Connection, row: Row, entry: PropertyEntry) -> tuple
     d = tables.property_def.c
     kind = "text" if entry.text is not None else "number"
     pk = find_or_add(
-        connection, tables.property_def, {"name": entry.name}, {"kind": kind, "unit": entry.unit}
+        connection,
+        tables.property_def,
+        {"name": entry.name},
+        {"kind": kind, "unit": entry.unit, "description": entry.description},
     )
     held = connection.execute(sa.select(d.kind, d.unit).where(d.pk == pk)).one()
     if held.kind != kind:
@@ -237,17 +257,29 @@ def _definition(connection: Connection, row: Row, entry: PropertyEntry) -> tuple
     return pk, held.unit
 
 
-def _in_unit(row: Row, entry: PropertyEntry, unit: str | None) -> tuple[float | None, float | None]:
+def _in_unit(row: Row, entry: PropertyEntry, unit: str | None) -> dict[str, float | None]:
+    """Return value, standard deviation and interval in the unit of the property."""
+    found: dict[str, float | None] = {"value": None, "sd": None}
     if entry.value is None:
-        return None, None
+        return found
     try:
-        number = units.convert(entry.value, entry.unit, unit)
-        # a standard deviation is a difference: the offset between degC and K must not enter
-        zero = units.convert(0.0, entry.unit, unit)
-        sd = None if entry.sd is None else units.convert(entry.sd, entry.unit, unit) - zero
+        found["value"] = units.convert(entry.value, entry.unit, unit)
+        if entry.sd is not None:
+            # a standard deviation is a difference: the offset between degC and K must not enter
+            found["sd"] = units.convert(entry.sd, entry.unit, unit) - units.convert(0.0, entry.unit, unit)
+        for name, end in (("low", entry.low), ("high", entry.high)):
+            if end is not None:
+                found[name] = units.convert(end, entry.unit, unit)
     except UnitError as error:
         raise SheetError(f"{row.where}: {entry.name}: {error}") from error
-    return number, sd
+    return found
+
+
+def _more(entry: PropertyEntry) -> dict[str, Any]:
+    """Return what few entries have; what is not said does not enter their identity."""
+    conditions = {one.name: one.as_json() for one in entry.conditions}
+    found = {"n": entry.n, "conditions": conditions or None, "repeat": entry.repeat or None}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _needed(sample: int | None, row: Row, what: str) -> int:

@@ -15,9 +15,13 @@ from os import path as os_path
 from pathlib import Path, PurePosixPath
 
 from micdb.errors import SheetError, UsageError, suggestion
+from micdb.ingest.sheet_cells import Line
 from micdb.ingest.sheet_map import SheetMap, read_map
-from micdb.ingest.sheet_row import Line, PropertyEntry, Row, Step, read_row
+from micdb.ingest.sheet_property import PropertyEntry
+from micdb.ingest.sheet_row import Row, Step, read_row
 from micdb.ingest.sheet_table import Table, read_table
+
+SHOWN = 50  # wrong cells that a message lists
 
 __all__ = ["PropertyEntry", "Row", "Sheet", "SheetMap", "Step", "read_map", "read_sheet", "read_tables"]
 
@@ -115,16 +119,28 @@ def read_sheet(path: str | PathLike[str], sheet_map: SheetMap, *, root: str | Pa
     NotFoundError
         There is no such file.
     SheetError
-        A column is missing, a cell cannot be read, or a file has two rows that differ; names the row
-        as a spreadsheet shows it, the column and the content.
+        A column is missing, cells cannot be read, or a file has two rows that differ. Every wrong cell is
+        named: its row as a spreadsheet shows it, column and content.
     """
     table = read_table(path, sheet_map.columns, sheet=sheet_map.sheet)
     _check_columns(table, sheet_map)
+    faults: list[SheetError] = []
     rows = [
-        read_row(Line(table, number, dict(zip(table.columns, cells, strict=True))), sheet_map)
+        read_row(Line(table, number, dict(zip(table.columns, cells, strict=True)), faults), sheet_map)
         for number, cells in table.rows
     ]
-    return Sheet(table.path, Path(root), _distinct(table.path, rows))
+    _check_cells(table.path, faults)
+    return Sheet(table.path, Path(root), _distinct(table.path, rows) if sheet_map.file else tuple(rows))
+
+
+def _check_cells(path: Path, faults: list[SheetError]) -> None:
+    """Refuse a sheet that has wrong cells, all of them at once: who mends one wants to know the others."""
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        shown = [str(fault).removeprefix(f"{path}: ") for fault in faults[:SHOWN]]
+        more = f"\n  and {len(faults) - SHOWN} more" if faults[SHOWN:] else ""
+        raise SheetError(f"{path}: {len(faults)} cells are wrong:\n  " + "\n  ".join(shown) + more)
 
 
 def _check_columns(table: Table, sheet_map: SheetMap) -> None:
@@ -174,3 +190,17 @@ def read_tables(
         raise UsageError(f"a samples sheet needs its map and the map its sheet; --{missing} is missing")
     table = read_sheet(Path(sheet), read_map(Path(map_)), root=root)
     return table, frozenset({Path(sheet).resolve(), Path(map_).resolve()})
+
+
+def read_properties(sheet: str | PathLike[str], map_: str | PathLike[str]) -> Sheet:
+    """Read a sheet of properties: one row per measurement of a sample, or per sample, and no file names.
+
+    Every filled cell of a property is a measurement of its own, also where two are the same.
+
+    Raises
+    ------
+    NotFoundError, SheetError
+        As for `read_map` and `read_sheet`.
+    """
+    path = Path(sheet)
+    return read_sheet(path, read_map(Path(map_), files=False), root=path.parent)

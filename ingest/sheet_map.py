@@ -20,18 +20,29 @@ A complete map::
     time = { column = "anneal_minutes", unit = "min" }
     cooling = { column = "cool_method" }         # no unit: text
 
+    [composition]                  # a formula, or an alloy: Ni3Al, Mo0.5W0.5S2, Fe-18Cr-3Al wt%
+    column = "composition"
+
     [property.hardness]
     column = "HV"
     unit = "GPa"
-    sd = "HV_sd"                   # optional: the column with the standard deviation
+    sd = "HV_sd"                   # optional columns: the standard deviation, the ends of an interval,
+    low = "HV_low"                 # the number of measurements behind the value
+    high = "HV_high"
+    n = "indents"
     level = "sample"               # or "image"; "sample" where absent
-    method = "nanoindentation"     # optional
+    method = "nanoindentation"     # optional; { column = "method" } where rows differ
+    [property.hardness.conditions] # optional: under what it was measured, numbers or texts
+    load = { column = "load_mN", unit = "mN" }
+    temperature = { value = 23, unit = "degC" }
+    atmosphere = "gas"
 
     [label.primary_microconstituent]             # text about the image
     column = "primary_microconstituent"
 
 Numbers need a unit; ``unit = ""`` says that they have none. A cell may carry a unit of its own
-(``1073 K``); it is converted. Only ``file`` is required.
+(``1073 K``); it is converted. Only ``file`` is required; in a sheet of properties, whose rows are
+measurements and not files, it is left out and ``sample`` is required.
 """
 
 from __future__ import annotations
@@ -50,7 +61,10 @@ from micdb.errors import NotFoundError, SheetError, UnitError, suggestion
 Level = Literal["sample", "image"]
 
 _NAMES = ("sample", "material", "lab", "instrument")
-_TOP = ("file", "sheet", *_NAMES, "pixel_size", "step", "property", "label")
+_TOP = ("file", "sheet", *_NAMES, "composition", "pixel_size", "step", "property", "label")
+_OF_FILES = ("file", "instrument", "pixel_size", "label")  # what is said of a file and of no sample
+_OF_NUMBERS = ("sd", "low", "high", "n")
+_PROPERTY = ("column", "value", "unit", *_OF_NUMBERS, "level", "method", "conditions")
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -89,13 +103,22 @@ class StepMap:
 
 @dataclass(frozen=True, slots=True)
 class PropertyMap:
-    """One property: its value, the column of its standard deviation, level and method."""
+    """One property: its value, how sure it is (sd, low, high, n), level, method and conditions."""
 
     name: str
     value: Field
     sd: Field | None = None
+    low: Field | None = None
+    high: Field | None = None
+    n: Field | None = None
     level: Level = "sample"
-    method: str | None = None
+    method: Field | None = None
+    conditions: Mapping[str, Field] = field(default_factory=dict)
+
+    def fields(self) -> Iterator[Field]:
+        """Yield every field of the property."""
+        several = (self.value, self.sd, self.low, self.high, self.n, self.method, *self.conditions.values())
+        yield from (one for one in several if one is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +126,10 @@ class SheetMap:
     """A whole map; see the module's text for its TOML form."""
 
     path: Path
-    file: Field
+    file: Field | None
     sheet: str | None = None
     names: Mapping[str, Field] = field(default_factory=dict)
+    composition: Field | None = None
     pixel_size: Field | None = None
     steps: tuple[StepMap, ...] = ()
     properties: tuple[PropertyMap, ...] = ()
@@ -113,16 +137,13 @@ class SheetMap:
 
     def fields(self) -> Iterator[Field]:
         """Yield every field of the map."""
-        yield self.file
-        yield from self.names.values()
-        if self.pixel_size is not None:
-            yield self.pixel_size
+        for one in (self.file, *self.names.values(), self.composition, self.pixel_size):
+            if one is not None:
+                yield one
         for step in self.steps:
             yield from step.parameters.values()
         for entry in self.properties:
-            yield entry.value
-            if entry.sd is not None:
-                yield entry.sd
+            yield from entry.fields()
         yield from self.labels.values()
 
     @property
@@ -135,8 +156,15 @@ class SheetMap:
         return named
 
 
-def read_map(path: str | PathLike[str]) -> SheetMap:
+def read_map(path: str | PathLike[str], *, files: bool = True) -> SheetMap:
     """Read a map file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    files
+        Whether the sheet's rows are files; else they are measurements of samples.
 
     Raises
     ------
@@ -152,7 +180,7 @@ def read_map(path: str | PathLike[str]) -> SheetMap:
         tree = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SheetError(f"{file}: not a TOML file: {error}") from error
-    return _Parser(file).parse(tree)
+    return _Parser(file).parse(tree, files=files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,23 +189,41 @@ class _Parser:
 
     path: Path
 
-    def parse(self, tree: dict[str, Any]) -> SheetMap:
+    def parse(self, tree: dict[str, Any], *, files: bool) -> SheetMap:
         self.check(tree, _TOP, "the map")
-        if "file" not in tree:
-            raise self.error("file", 'is missing; write file = "<column with the file names>"')
-        file = self.field(tree["file"], "file")
-        if file.column is None:
-            raise self.error("file", "must name a column, not a constant")
         return SheetMap(
             path=self.path,
-            file=file,
+            file=self.file(tree) if files else self.no_file(tree),
             sheet=self.string(tree, "sheet", "sheet"),
             names={name: self.field(tree[name], name) for name in _NAMES if name in tree},
+            composition=self.field(tree["composition"], "composition") if "composition" in tree else None,
             pixel_size=self.pixel_size(tree["pixel_size"]) if "pixel_size" in tree else None,
             steps=tuple(self.step(step, number) for number, step in enumerate(self.steps(tree), start=1)),
             properties=tuple(self.property(name, entry) for name, entry in self.tables(tree, "property")),
             labels={name: self.field(entry, f"label.{name}") for name, entry in self.tables(tree, "label")},
         )
+
+    def file(self, tree: Mapping[str, Any]) -> Field:
+        if "file" not in tree:
+            raise self.error("file", 'is missing; write file = "<column with the file names>"')
+        file = self.field(tree["file"], "file")
+        if file.column is None:
+            raise self.error("file", "must name a column, not a constant")
+        return file
+
+    def no_file(self, tree: Mapping[str, Any]) -> None:
+        for key in _OF_FILES:
+            if key in tree:
+                raise self.error(
+                    key, "is said of files: bring them in with this sheet (micdb ingest), or remove it"
+                )
+        for name, entry in self.tables(tree, "property"):
+            if isinstance(entry, dict) and entry.get("level") == "image":
+                raise self.error(
+                    f"property.{name}.level", "is image, and these rows are of samples; remove it"
+                )
+        if "sample" not in tree:
+            raise self.error("sample", 'is missing; write sample = "<column with the samples\' names>"')
 
     def pixel_size(self, entry: object) -> Field:
         size = self.field(entry, "pixel_size", numbers=True)
@@ -208,19 +254,42 @@ class _Parser:
         key = f"property.{name}"
         if not isinstance(entry, dict):
             return PropertyMap(name, self.field(entry, key, numbers=True))
-        self.check(entry, ("column", "value", "unit", "sd", "level", "method"), key)
+        self.check(entry, _PROPERTY, key)
         source = {part: value for part, value in entry.items() if part in ("column", "value", "unit")}
         value = self.field(source, key, numbers=True)
         level = self.string(entry, "level", f"{key}.level") or "sample"
         if level not in ("sample", "image"):
             raise self.error(f"{key}.level", f'is {level!r}, expected "sample" or "image"')
-        sd = self.string(entry, "sd", f"{key}.sd")
-        if sd is not None and not value.numeric:
-            raise self.error(f"{key}.sd", "needs numbers; give the property a unit, or remove sd")
-        spread = Field(f"{key}.sd", sd, None, True, value.unit) if sd is not None else None
+        sure = {part: self.spread(entry, part, key, value) for part in _OF_NUMBERS if part in entry}
+        if ("low" in sure) != ("high" in sure):
+            raise self.error(key, "has one end of an interval; give both low and high, or neither")
         return PropertyMap(
-            name, value, spread, cast("Level", level), self.string(entry, "method", f"{key}.method")
-        )
+            name, value, **sure, level=cast("Level", level), method=self.method(entry, key),
+            conditions=self.conditions(entry.get("conditions", {}), f"{key}.conditions"),
+        )  # fmt: skip
+
+    def spread(self, entry: Mapping[str, Any], part: str, key: str, value: Field) -> Field:
+        """Return the column of what is said beside a number: in its unit, but the number of measurements."""
+        if not value.numeric:
+            raise self.error(f"{key}.{part}", f"needs numbers; give the property a unit, or remove {part}")
+        column = self.string(entry, part, f"{key}.{part}")
+        return Field(f"{key}.{part}", column, None, True, None if part == "n" else value.unit)
+
+    def method(self, entry: Mapping[str, Any], key: str) -> Field | None:
+        """Return the method: a text is the same for all rows, here and nowhere else."""
+        said = entry.get("method")
+        if isinstance(said, dict):
+            return self.field(said, f"{key}.method")
+        text = self.string(entry, "method", f"{key}.method")
+        return None if text is None else Field(f"{key}.method", constant=text)
+
+    def conditions(self, entry: object, key: str) -> dict[str, Field]:
+        if not isinstance(entry, dict):
+            raise self.error(key, f'is {entry!r}, expected a table: load = {{ column = "load", unit = "N" }}')
+        return {
+            self.identifier(name, f"{key}.{name}"): self.field(source, f"{key}.{name}", numbers=True)
+            for name, source in entry.items()
+        }
 
     def tables(self, tree: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any]]:
         table = tree.get(name, {})

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
+from micdb.composition import COMPOSITION
 from micdb.errors import SheetError
 from micdb.ingest.sheet import PropertyEntry, Row, Sheet
 
@@ -36,7 +37,7 @@ class Statements:
     Raises
     ------
     SheetError
-        Two rows give one sample different materials, or different values of a processing parameter.
+        Two rows give one sample different materials or compositions, or values of a processing parameter.
     """
 
     def __init__(self, sheet: Sheet, lab: str | None) -> None:
@@ -52,9 +53,11 @@ class Statements:
                 self._refuse_second(row, self._key(row, NO_STEP, "material"), row.material, first)
             for position, entry in sample_entries(row):
                 key, content = self._key(row, position, entry.name), meaning(entry)
+                while content.repeat is not None and content in self._said[key]:
+                    content = replace(content, repeat=content.repeat + 1)
                 if content not in self._said[key]:
                     self._said[key][content] = Written(row.number, str(entry.raw))
-                    if position:
+                    if position or entry.name == COMPOSITION:
                         self._refuse_second(row, key, str(entry.raw), first)
 
     def said(self, row: Row, position: int, name: str) -> Mapping[PropertyEntry, Written]:
@@ -65,7 +68,7 @@ class Statements:
         return (row.lab or self._lab, row.sample, position, name)
 
     def _refuse_second(self, row: Row, key: Key, raw: str, first: dict[Key, Written]) -> None:
-        """A sample is of one material, and went through a step once: two values are a contradiction."""
+        """A sample is of one material and composition, and went through a step once."""
         other = first.setdefault(key, Written(row.number, raw))
         if other.raw != raw:
             raise SheetError(

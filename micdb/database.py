@@ -29,8 +29,8 @@ from micdb.catalog import statistics, tables
 from micdb.catalog.engine import place, reading
 from micdb.corrections import Corrections
 from micdb.errors import UsageError
-from micdb.ingest import pipeline, query_picture, watching
-from micdb.ingest.sheet import read_tables
+from micdb.ingest import measurements, pipeline, query_picture, watching
+from micdb.ingest.sheet import read_properties, read_tables
 from micdb.populate import service
 from micdb.populate.pictures import image_keys, load_pictures
 from micdb.query import saving
@@ -236,6 +236,29 @@ class Database(Outlets):
         done = pipeline.ingest(delivery, [Path(path) for path in several], watch=watch)
         statistics.refresh(self.engine)
         return done
+
+    def add_properties(
+        self,
+        sheet: PathText,
+        map: PathText,  # noqa: A002 - the word users know
+        *,
+        lab: str | None = None,
+    ) -> measurements.Measured:
+        """Write what was measured on samples, from a sheet that names no files; see docs/properties.md.
+
+        Parameters
+        ----------
+        sheet, map
+            CSV or XLSX with one row per measurement, and the TOML file that says what its columns mean.
+        lab
+            Laboratory of the rows that name none.
+
+        Raises
+        ------
+        NotFoundError, SheetError
+            Every wrong cell is named by row and column, and nothing is written.
+        """
+        return measurements.add_properties(self.engine, read_properties(sheet, map), lab)
 
     def fetch(
         self, where: str | Frame | None = None, *, workers: int = 1, watch: pipeline.Watcher | None = None

@@ -65,6 +65,31 @@ def ingest(
 
 
 @app.command()
+def properties(
+    sheet: Annotated[Path, typer.Argument(help="CSV or XLSX with one row per measurement of a sample.")],
+    map_: Annotated[Path, typer.Option("--map", help="TOML that says what its columns mean.")],
+    db: Db = None,
+    lab: Annotated[str | None, typer.Option(help="Laboratory of rows that name none.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write what was measured on samples, images or not."""
+    from micdb import opening
+
+    with opening.open(chosen(db)) as base:
+        done = base.add_properties(sheet, map_, lab=lab)
+    if as_json:
+        output.print_json(done.as_json())
+        return
+    output.console().print(
+        f"{done.n_values} values of {done.n_samples} samples, {done.n_new} of them new; "
+        f"{done.n_retired} that the sheet does not say any more",
+        highlight=False,
+    )
+    for note in done.notes[:20]:
+        output.console().print(f"note: {note}", style="yellow", markup=False)
+
+
+@app.command()
 def fetch(
     text: Annotated[str | None, typer.Argument(help="Only images of this query.")] = None,
     db: Db = None,

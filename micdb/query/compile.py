@@ -26,6 +26,7 @@ from micdb.query.child_scope import Place, near_element
 from micdb.query.child_sql import child_rows
 from micdb.query.columns import PARTS, SOURCES, arrow_kind
 from micdb.query.compiled import Compiled
+from micdb.query.conditions import fulfilled, resolve
 from micdb.query.context import Context
 from micdb.query.crossing import Values, cross
 from micdb.query.elements import Element
@@ -242,9 +243,12 @@ class _Compiler(Supplies):
 
     def _withproperty(self, step: verbs.WithProperty, relation: Relation) -> Relation:
         known = self.vocabulary.property(step.name)
+        where = fulfilled(
+            resolve(self.vocabulary, known, method=step.method, conditions=step.conditions), step.method
+        )
 
         def values(owners: Relation) -> Values:
-            added = property_elements(known, owners, level=step.level, agg=step.agg)
+            added = property_elements(known, owners, level=step.level, agg=step.agg, where=where)
             kinds = after(Schema("", {}), step, self.vocabulary, home="")
             return {name: (kinds[name].kind, element) for name, element in added.items()}
 

@@ -37,6 +37,8 @@ def mask(node: Node, scope: Scope) -> Element:
     if node.op in ("and", "or"):
         join = sa.and_ if node.op == "and" else sa.or_
         return join(mask(node.args[0], scope), mask(node.args[1], scope))
+    if node.op == "element":
+        return mask(node.args[0], scope)
     return _element(node, scope)
 
 
@@ -55,7 +57,7 @@ def _element(node: Node, scope: Scope) -> Element:
         return scope.child(node) if op == "child" else scope.near(node)
     if op == "literal":
         return _constant(args[0], node)
-    if op in ("and", "or"):
+    if op in ("and", "or", "element"):
         return mask(node, scope)
     if op == "not":
         return _not(_certain(args[0], scope))

@@ -9,6 +9,7 @@ from typing import Any
 from micdb.errors import ExpressionError, UnknownColumnError, UsageError, suggestion
 from micdb.query import aggregates, merging, rules, verbs
 from micdb.query.columns import CHILDREN, SOURCES
+from micdb.query.conditions import resolve
 from micdb.query.property_sql import AGGREGATES, LEVELS
 from micdb.query.schema import Field, Schema
 from micdb.query.search import examples, pgvector
@@ -143,6 +144,7 @@ def _with_property(schema: Schema, step: verbs.WithProperty, vocabulary: Vocabul
         raise UsageError(f"level is {step.level!r}; it is one of {', '.join(LEVELS)}")
     if step.agg not in AGGREGATES:
         raise UsageError(f"agg is {step.agg!r}; it is one of {', '.join(AGGREGATES)}")
+    resolve(vocabulary, known, method=step.method, conditions=step.conditions)
     field = known.field()
     found = [Field(known.name, field.kind, field.unit, home, field.description)]
     if field.kind == "number":

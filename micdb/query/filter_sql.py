@@ -57,6 +57,8 @@ def filtered(relation: Relation, mask: Node, names: Meanings) -> Relation:
     """
     if mask.op in _TEXT and _whole(relation):
         return replace(relation, where=(*relation.where, _searched(mask, relation, names)))
+    if mask.op == "element":  # the condition that it stands for, where that is one that can be found quickly
+        return filtered(relation, mask.args[0], names)
     tally = _tally(mask, relation)
     if tally is not None:
         return _counted(mask, tally, relation, names)

@@ -233,14 +233,6 @@ class Frame(Shaping, Answers):
         self._require_images("explode")
         return self.then(verbs.Explode(child_table(table)))
 
-    def with_property(self, name: str, *, level: str = "sample", agg: str = "mean") -> Frame:
-        """Add a property of the sample or image: ``name``, ``name_sd`` and ``name_n``.
-
-        ``agg`` is mean, median, min or max of its values; ``name_n`` is their number and ``name_sd`` their
-        standard deviation, or the stated one where there is a single value. No row is lost or doubled.
-        """
-        return self.then(verbs.WithProperty(name, level, agg))
-
     def using(self, analysis: str) -> Frame:
         """Pin an analysis, ``"peaks@1"`` or ``"peaks@<start of a run's uid>"``, for what comes after."""
         name, _, version = analysis.partition("@")

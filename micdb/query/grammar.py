@@ -19,6 +19,7 @@ from micdb.query import rules
 from micdb.query.child_expr import aggregate, stated
 from micdb.query.columns import CHILDREN
 from micdb.query.expr import Expr, literal
+from micdb.query.holding import holds
 from micdb.query.schema import Schema
 from micdb.query.spatial.within import Others, columns_of, within
 from micdb.query.text import BINDING, KEYWORDS
@@ -287,6 +288,8 @@ class _Parser:
         self.expect(")")
         if name in _FUNCTIONS and len(arguments) == 1:
             return rules.function(name, arguments[0])
+        if name == "contains" and len(arguments) == 1:
+            return holds(self.schema, _text(name, arguments[0]))
         if name in _SEARCHES and len(arguments) == 2:
             return rules.search(name, arguments[0], _text(name, arguments[1]))
         if name == "fillna" and len(arguments) == 2:
@@ -295,8 +298,8 @@ class _Parser:
             return rules.convert(arguments[0], _text(name, arguments[1]))
         raise QuerySyntaxError(
             f"no function {name} of {len(arguments)} arguments; there are log(x), sqrt(x), abs(x), "
-            'contains(x, "a"), startswith(x, "a"), endswith(x, "a"), fillna(x, 0), to(x, "um"), '
-            'count(defects), count(defects, kind == "vacancy"), mean(defects, score), '
+            'contains(x, "a"), contains("Ni"), startswith(x, "a"), endswith(x, "a"), fillna(x, 0), '
+            'to(x, "um"), count(defects), count(defects, kind == "vacancy"), mean(defects, score), '
             "within(1 nm, defects)"
         )
 
@@ -349,5 +352,5 @@ def _unquoted(text: str) -> str:
 
 def _text(function: str, argument: Expr) -> str:
     if argument.op != "literal" or argument.kind != "text":
-        raise ExpressionError(f"{function}() takes a text in quotes as its second argument, not {argument}")
+        raise ExpressionError(f"{function}() takes a text in quotes as its last argument, not {argument}")
     return str(argument.args[0])

@@ -64,22 +64,33 @@ def property_members(known: Property, relation: Relation, fulfil: Callable[[Elem
     return relation.image.in_(sa.union_all(of_image, rest))  # of an OR of two no engine finds the images
 
 
-def property_elements(known: Property, relation: Relation, *, level: str, agg: str) -> dict[str, Element]:
-    """Return a property of one level with its sample standard deviation and its number of values."""
+def property_elements(
+    known: Property, relation: Relation, *, level: str, agg: str, where: Sequence[Element] = ()
+) -> dict[str, Element]:
+    """Return a property of one level with its sample standard deviation and its number of values.
+
+    Parameters
+    ----------
+    known, relation
+        The property, and the rows that get it.
+    level, agg
+        See `micdb.query.frame.Frame.with_property`.
+    where
+        What its values must fulfil besides.
+    """
     values = _values(known)
-    count = _scalar(known, sa.func.count(values), level=level, relation=relation)
+
+    def scalar(made: Element) -> Element:
+        return _scalar(known, made, level=level, relation=relation, where=where)
+
+    count = scalar(sa.func.count(values))
     if known.kind == "text":
-        single = _scalar(known, _single(values), level=level, relation=relation)
-        return {known.name: single, f"{known.name}_n": count}
-    value = _scalar(known, AGGREGATES[agg](values), level=level, relation=relation)
+        return {known.name: scalar(_single(values)), f"{known.name}_n": count}
     spread = sa.func.coalesce(
         dialect.std(values), sa.case((sa.func.count(values) == 1, sa.func.max(table.c.sd)))
     )
-    return {
-        known.name: value,
-        f"{known.name}_sd": _scalar(known, spread, level=level, relation=relation),
-        f"{known.name}_n": count,
-    }
+    value = scalar(AGGREGATES[agg](values))
+    return {known.name: value, f"{known.name}_sd": scalar(spread), f"{known.name}_n": count}
 
 
 def rollup_value(name: str, runs: Sequence[int], relation: Relation) -> Element:
@@ -113,11 +124,14 @@ def _single(text: Element) -> Element:
     return sa.case((sa.func.min(text) == sa.func.max(text), sa.func.min(text)))
 
 
-def _scalar(known: Property, made: Element, *, level: str, relation: Relation) -> Element:
+def _scalar(
+    known: Property, made: Element, *, level: str, relation: Relation, where: Sequence[Element] = ()
+) -> Element:
     owner = relation.image if level == "image" else relation.sample
     if owner is None:
         raise UsageError(f"these rows have no {level} that {known.name} could belong to")
-    return sa.select(made).where(*_of(known, level, owner)).correlate_except(table).scalar_subquery()
+    own = sa.select(made).where(*_of(known, level, owner), *where)
+    return own.correlate_except(table).scalar_subquery()
 
 
 def _of(known: Property, level: str, owner: Element) -> list[Element]:

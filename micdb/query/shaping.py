@@ -11,8 +11,10 @@ import pandas as pd
 from micdb.errors import ExpressionError, UnknownColumnError, UsageError
 from micdb.query import merging, verbs
 from micdb.query.children import Children, others_of
+from micdb.query.conditions import asked
 from micdb.query.context import Context
 from micdb.query.expr import Expr
+from micdb.query.holding import holds
 from micdb.query.schema import Schema
 from micdb.query.spatial.within import within
 from micdb.query.verbs import Verb
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Shaping:
-    """The part of `micdb.query.frame.Frame` that joins, renames, samples and counts."""
+    """The part of `micdb.query.frame.Frame` that joins, renames, samples, counts and adds properties."""
 
     context: Context
     base: str
@@ -93,6 +95,53 @@ class Shaping:
         `micdb.query.children.Children.within`.
         """
         return within(self.schema, radius, others_of(of), its_schema=of.schema)
+
+    def with_property(
+        self,
+        name: str,
+        *,
+        level: str = "sample",
+        agg: str = "mean",
+        method: str | None = None,
+        conditions: Mapping[str, object] | None = None,
+    ) -> Frame:
+        """Add a property of the sample or image: ``name``, ``name_sd`` and ``name_n``.
+
+        No row is lost or doubled.
+
+        Parameters
+        ----------
+        name
+            Of the property.
+        level
+            ``sample`` or ``image``: what the values were said of.
+        agg
+            mean, median, min or max of the values; ``name_n`` is their number and ``name_sd`` their standard
+            deviation, or the stated one where there is a single value.
+        method
+            Only values measured by it.
+        conditions
+            Only values measured under these: ``{"load": "5 N", "temperature": ("20 degC", "30 degC")}``, a
+            quantity, a text, or both ends of a range. A value that does not say is left out.
+
+        Raises
+        ------
+        UsageError, UnitError
+            There is no such property, method or condition, or it is of another dimension.
+        """
+        return self.then(verbs.WithProperty(name, level, agg, method, asked(conditions)))
+
+    def contains(self, symbol: str) -> Expr:
+        """Return whether the sample contains an element, ``im[im.contains("Ni")]``; see docs/properties.md.
+
+        Rows of unknown composition do not.
+
+        Raises
+        ------
+        UsageError
+            There is no such element, or these rows have no composition.
+        """
+        return holds(self.schema, symbol)
 
     def value_counts(self, subset: str | Sequence[str], *, dropna: bool = True) -> Frame:
         """Return how often each value or combination stands, as ``count``, most frequent first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from micdb.query.nodes import Node
@@ -21,10 +22,8 @@ def write(node: Node) -> str:
         return name(args[0])
     if op == "literal":
         return _constant(args[0], node.unit)
-    if op == "child":
-        return _child(*args)
-    if op == "within":
-        return _within(args[3], args[4].table, args[4].condition)
+    if op in _SPELLED:
+        return _SPELLED[op](*args)
     if op == "not":
         return f"not {_inside(args[0], 3)}"
     if op == "neg":
@@ -61,9 +60,14 @@ def _constant(value: Any, unit: str | None) -> str:
     return f"{value!r} {unit}" if unit else repr(value)
 
 
-def _within(radius: float, table: str, condition: Node | None) -> str:
-    which = "" if condition is None else f", {write(condition)}"
-    return f"within({radius!r} nm, {table}{which})"
+def _within(*args: Any) -> str:
+    radius, others = args[3:]
+    which = "" if others.condition is None else f", {write(others.condition)}"
+    return f"within({radius!r} nm, {others.table}{which})"
+
+
+def _holds(_condition: Node, symbol: str) -> str:
+    return f"contains({_constant(symbol, None)})"
 
 
 def _child(table: str, function: str, column: str | None, condition: Node | None) -> str:
@@ -73,3 +77,6 @@ def _child(table: str, function: str, column: str | None, condition: Node | None
     if condition is not None:
         parts.append(write(condition))
     return f"{function}({', '.join(parts)})"
+
+
+_SPELLED: dict[str, Callable[..., str]] = {"child": _child, "within": _within, "element": _holds}

@@ -6,6 +6,7 @@
 ``["child", t, f, c, e]`` aggregate f of column c (or null) of the children t that fulfil e (or null)
 ``["within", r, t, e]``  whether a row of table t that fulfils e (or null) is at most r nanometres away
 ``["in", x, [...]]``     one of several constants, in the unit of x
+``["element", symbol]``  whether there is some of an element
 ``["to", x, unit]``      x in another unit
 ``[op, x, ...]``         everything else
 ======================== ==============================================================
@@ -29,6 +30,7 @@ from micdb.query import merging, rules, verbs
 from micdb.query.child_expr import aggregate
 from micdb.query.columns import arrow_kind
 from micdb.query.expr import Expr, literal
+from micdb.query.holding import HOLDS, holds
 from micdb.query.nodes import Node
 from micdb.query.schema import Schema
 from micdb.query.spatial.within import Others, columns_of, within
@@ -49,6 +51,8 @@ def expr_json(node: Node) -> list[Json]:
         return ["literal", args[0], node.unit]
     if op == "in":
         return ["in", expr_json(args[0]), list(args[1])]
+    if op == HOLDS:
+        return [op, args[1]]
     if op == "within":
         radius, others = args[3:]
         return [op, radius, others.table, None if others.condition is None else expr_json(others.condition)]
@@ -78,8 +82,8 @@ def expr_from(tree: Json, schema: Schema, child: Callable[[str], Schema]) -> Exp
     try:
         if op == "column":
             return schema[args[0]].expr()
-        if op == "literal":
-            return literal(*args)
+        if op in ("literal", HOLDS):
+            return literal(*args) if op == "literal" else holds(schema, *args)
         if op == "child":
             table, function, column, condition = args
             inside = child(table)

@@ -88,11 +88,16 @@ class Explode:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WithProperty:
-    """Add the property of the sample or image, its standard deviation and its number of values."""
+    """Add the property of the sample or image, its standard deviation and its number of values.
+
+    Only of values measured by `method` under `conditions`, see `micdb.query.conditions.asked`.
+    """
 
     name: str
     level: str
     agg: str
+    method: str | None = None
+    conditions: tuple[tuple[str | float, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

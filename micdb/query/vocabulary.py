@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -54,6 +55,7 @@ class Vocabulary:
         self.context = context
         self.engine = context.engine
         self.rankings: dict[Hashable, similar.Ranking] = {}
+        self.measured: dict[Hashable, Any] = {}  # conditions of properties, by `micdb.query.conditions`
         self._rollups: dict[str, Field | None] = {}
         self._parts: dict[str, tuple[Field, ...]] = {}
 

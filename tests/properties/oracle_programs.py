@@ -264,7 +264,10 @@ def with_property(draw: Draw, state: State) -> Any:
     state.columns["hardness"] = ("number", "GPa")
     state.columns["hardness_sd"] = ("blurred", None)
     state.columns["hardness_n"] = ("integer", None)
-    return ("with_property", pick(draw, ("sample", "image")), pick(draw, ("mean", "median", "min", "max")))
+    method = pick(draw, (None, None, *world.METHODS))
+    loads = pick(draw, (None, None, "2 N", "500 mN", ("0.5 N", "2000 mN"), ("3 N", "4 N")))
+    level, agg = pick(draw, ("sample", "image")), pick(draw, ("mean", "median", "min", "max"))
+    return ("with_property", level, agg, method, loads)
 
 
 def using(draw: Draw, state: State) -> Any:

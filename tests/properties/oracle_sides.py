@@ -123,8 +123,9 @@ def step_ours(step: Any, frame: Frame) -> Frame:  # noqa: C901, PLR0912 - one ca
             return frame.sample(n, seed=seed)
         case ("drop_duplicates", names):
             return frame.drop_duplicates(names)
-        case ("with_property", level, agg):
-            return frame.with_property("hardness", level=level, agg=agg)
+        case ("with_property", level, agg, method, load):
+            under = None if load is None else {"load": load}
+            return frame.with_property("hardness", level=level, agg=agg, method=method, conditions=under)
         case ("using", version):
             return frame.using(f"hand@{version}")
         case ("explode", keep):
@@ -313,8 +314,8 @@ class Side:
                 return frame.iloc[sorted(order[:n])]
             case ("drop_duplicates", names):
                 return frame.drop_duplicates(list(names))
-            case ("with_property", level, agg):
-                return self.with_property(frame, level, agg)
+            case ("with_property", level, agg, method, load):
+                return self.with_property(frame, level, agg, method, load)
             case ("using", version):
                 self.version = version
                 return frame
@@ -336,9 +337,16 @@ class Side:
                 return merged(frame, right, pairs, **options)
         raise AssertionError(step)
 
-    def with_property(self, frame: pd.DataFrame, level: str, agg: str) -> pd.DataFrame:
+    def with_property(
+        self, frame: pd.DataFrame, level: str, agg: str, method: str | None, load: Any
+    ) -> pd.DataFrame:
         values = self.world.values
         values = values[(values["level"] == level) & ~values["retired"]]
+        if method is not None:
+            values = values[values["method"] == method]
+        if load is not None:
+            ends = [newton(end) for end in (load if isinstance(load, tuple) else (load, load))]
+            values = values[values["load_N"].between(*ends)]
         groups = values.groupby("owner")
         count = groups["value"].count()
         spread = groups["value"].std().where(count > 1, groups["sd"].first())
@@ -376,6 +384,11 @@ class Side:
                     ["uid", "size", "last"]
                 ]
         raise AssertionError(name)
+
+
+def newton(load: str) -> float:
+    number, unit = load.split()
+    return float(number) / (1000 if unit == "mN" else 1)
 
 
 def placed(made: pd.DataFrame, *more: str) -> pd.DataFrame:

@@ -23,6 +23,8 @@ WORDS = ("HAADF", "haadf", "BF", "Z", "été", "a_b", "100%", 'x"y', "")
 SAMPLES = ("S1", "s1", "Ä2", "S10", "b")
 KINDS = ("vacancy", "Vacancy", "loop", "Lücke")
 DATES = ("2024-05-01T10:00:00", "2024-05-31T12:00:00", "2023-12-31T23:59:59.5")
+METHODS = ("Vickers", "vickers")
+LOADS = (0.5, 2.0, 5.0)  # [N]
 SIZES = (12, 8, 18, 5, 3, 12, 2, 8, 1, 0)
 WORLDS = 40
 LETTERS = "bAaBÉézZ_-%Ω"
@@ -113,6 +115,11 @@ def property_values(of: list[dict[str, Any]]) -> list[dict[str, Any]]:
             for owner in owners
             for _ in range(chance.randint(0, 3))
         ]  # fmt: skip
+    measured = random.Random(4)  # a generator of its own, so that what was planted before stays
+    for one in made:
+        one["method"] = maybe(measured, measured.choice(METHODS))
+        one["load_N"] = maybe(measured, measured.choice(LOADS))
+        one["in_mN"] = measured.random() < 0.5
     return made
 
 
@@ -193,8 +200,17 @@ def _plant_values(connection: sa.Connection, rows: list[dict[str, Any]], keys: d
             connection, t.property_value, uid=f"v{number}", property_def_pk=known, level=one["level"],
             value=one["value"], sd=one["sd"], origin="sidecar", source_name="s.csv",
             natural_key=f"{number:064x}", created_at=MOMENT, retired_at=MOMENT if one["retired"] else None,
+            method=one["method"], conditions=_conditions(one),
             **{owner: keys[one["owner"]]},
         )  # fmt: skip
+
+
+def _conditions(one: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a load in one of two units, as sheets of two labs give it."""
+    if one["load_N"] is None:
+        return None
+    unit, factor = ("mN", 1000.0) if one["in_mN"] else ("N", 1.0)
+    return {"load": {"value": one["load_N"] * factor, "unit": unit}}
 
 
 def _add(connection: sa.Connection, table: sa.Table, **values: Any) -> int:
