@@ -142,7 +142,7 @@ def build_labelled(
     numbers, names = _checked(chosen, [str(one) for one in classes], label, groups, dropped)
     return Labelled(
         label, tuple(str(one) for one in classes), y.astype(np.int64),
-        np.hstack([block[keep] for block in blocks]), numbers(chosen, metadata), numbers, names,
+        np.hstack([block[keep] for block in blocks]), as_numbers(chosen, metadata), numbers, names,
         chosen["uid"].to_numpy(dtype=object), len(table), dropped,
     )  # fmt: skip
 

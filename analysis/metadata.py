@@ -17,7 +17,7 @@ METADATA = (
 )  # fmt: skip
 
 
-def numbers(table: pd.DataFrame, columns: Sequence[str]) -> Floats:
+def as_numbers(table: pd.DataFrame, columns: Sequence[str]) -> Floats:
     """Return columns as numbers: logarithms of what is positive, texts as 0 and 1, what is missing told."""
     blocks: list[Floats] = [np.zeros((len(table), 1))]  # a head needs something to look at
     for name in columns:

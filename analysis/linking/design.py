@@ -21,7 +21,7 @@ from micdb.analysis.linking.features import (
     term_columns,
 )
 from micdb.analysis.linking.formula import LinkFormula, parse
-from micdb.analysis.metadata import numbers
+from micdb.analysis.metadata import as_numbers
 from micdb.errors import TooFewGroupsError, UnknownColumnError, UsageError
 
 Floats = NDArray[np.float64]
@@ -154,8 +154,8 @@ def build_design(
     every = {reason: rows for reason, rows in (reasons | lacking).items() if rows.any()}
     dropped = {reason: int(rows.sum()) for reason, rows in every.items()}
     _check_rows(y[keep], asked, dropped)
-    numbers_, labels = independent_groups(table.loc[keep, list(by)])
-    note = _check_groups(numbers_, table.loc[keep, list(by)], dropped=dropped, n_read=len(table))
+    numbers, labels = independent_groups(table.loc[keep, list(by)])
+    note = _check_groups(numbers, table.loc[keep, list(by)], dropped=dropped, n_read=len(table))
     told = [name for name in metadata if name not in asked.columns]
     open_ = usable & ~known
     return Design(
@@ -165,7 +165,7 @@ def build_design(
         features=features.of(keep),
         levels=levels,
         metadata=_told(table[keep], told),
-        groups=numbers_,
+        groups=numbers,
         labels=labels,
         uids=table.loc[keep, key].to_numpy(dtype=object),
         n_read=len(table),
@@ -181,7 +181,7 @@ def build_design(
 
 
 def _told(table: pd.DataFrame, names: Sequence[str]) -> Features:
-    values = numbers(table, names)
+    values = as_numbers(table, names)
     varied = values[:, np.ptp(values, axis=0) > 0]
     return Features({f"metadata {at}": column for at, column in enumerate(varied.T)}, {})
 
