@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from micdb.analysis.folds import MIN_GROUPS, independent_groups
 from micdb.analysis.gather import Frame, Vectors, read_spaces, read_table
-from micdb.analysis.metadata import METADATA
+from micdb.analysis.metadata import METADATA, as_numbers
 from micdb.catalog.engine import reading
 from micdb.catalog.results import model, run
 from micdb.embed.extractors.classify import UNKNOWN
