@@ -59,7 +59,7 @@ MOTIF = Shape(r.defect_motif, ("name",))
 ACQUISITION = Shape(t.acquisition, ("source_sha256",), ("source_sha256",))
 MICROGRAPH = Shape(t.micrograph, silent=frozenset({"object_pk", "deleted_at"}))
 SOURCE = Shape(t.source, ("sha256", "position"), ("sha256",), silent=_all_but(t.source))
-VALUE = Shape(t.property_value, silent=frozenset({"natural_key"}))
+VALUE = Shape(t.property_value, silent=frozenset({"natural_key", "source_name"}))
 
 # Of an image that both laboratories ingested most columns follow from the file and the version that read it;
 # these are what people say, and can be a disagreement.

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from runpy import run_path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,7 @@ class SpotsDetector(Extractor):
         name="spots", version="1", summary="Brightest pixels, for tests", parameters={}, licence="CC0-1.0",
         reference="none", scale="as recorded",
     )  # fmt: skip
-    schemas = {"defects": DEFECTS}
+    schemas: ClassVar = {"defects": DEFECTS}
 
     def extract(self, pictures):
         for picture in pictures:

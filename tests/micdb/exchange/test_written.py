@@ -119,9 +119,7 @@ def test_only_terms_that_there_are(home):
 def test_the_readme_alone_opens_it(bundle):
     """As somebody who has pandas and h5py, and never heard of micdb."""
     (code,) = re.findall(r"^```python\n(.*?)^```", (bundle / "README.md").read_text(), re.M | re.S)
-    run = subprocess.run(
-        [sys.executable, "-c", NO_MICDB + code], cwd=bundle, capture_output=True, text=True
-    )
+    run = subprocess.run([sys.executable, "-c", NO_MICDB + code], cwd=bundle, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "hardness" in run.stdout
     assert "atoms 24 rows of 8 images" in run.stdout

@@ -1,0 +1,306 @@
+"""Two laboratories have the same thing, and not quite: who is believed, and what becomes of the other."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+import micdb
+from micdb.catalog import tables as t
+from micdb.catalog.engine import writing
+from micdb.catalog.rows import add
+from micdb.errors import UsageError
+from micdb.exchange.terms import set_terms
+from micdb.provenance import uuid7
+from micdb.testing.dump import dump
+
+
+def change(db, table, **values):
+    """Write columns of the first row of a table; return its uid."""
+    with writing(db.engine) as connection:
+        first = connection.execute(sa.select(table).order_by(table.c.uid).limit(1)).one()
+        connection.execute(table.update().where(table.c.pk == first.pk).values(**values))
+    return first.uid
+
+
+def test_of_two_versions_ours_stays_and_theirs_is_kept(home, away, bundle, tmp_path):
+    away.import_bundle(bundle)
+    uid = change(home, t.micrograph, detector="HAADF")
+    change(away, t.micrograph, detector="BF")
+    home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
+    (found,) = away.import_bundle(tmp_path / "b").conflicts
+    assert (found.entity, found.row, found.columns, found.kept) == (
+        "micrograph", uid, {"detector": ("BF", "HAADF")}, "ours",
+    )  # fmt: skip
+    listed = away.conflicts()
+    assert listed[["row", "source", "column", "ours", "theirs", "kept"]].to_numpy().tolist() == [
+        [uid, "Lab A", "detector", "BF", "HAADF", "ours"]
+    ]
+    assert away.images[away.images.uid == uid].to_pandas()["detector"].tolist() == ["BF"]
+    before = dump(away.root)
+    again = away.import_bundle(tmp_path / "b")
+    assert [one.known for one in again.conflicts] == [True]
+    assert dump(away.root) == before
+    with micdb.catalog.engine.reading(away.engine) as connection:
+        revision = connection.scalar(sa.select(t.conflict.c.revision))
+    assert (revision["detector"], revision["uid"]) == ("HAADF", uid)  # the whole row of theirs is there
+    assert not [name for name in revision if name.endswith("_pk")]
+
+
+@pytest.mark.parametrize(("policy", "stays"), [("theirs", "HAADF"), ("newest", "HAADF"), ("ours", "BF")])
+def test_policies(home, away, bundle, tmp_path, *, policy, stays):
+    away.import_bundle(bundle)
+    change(away, t.micrograph, detector="BF")
+    uid = change(home, t.micrograph, detector="HAADF", created_at="2999-01-01T00:00:00Z")  # newer there
+    home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
+    away.import_bundle(tmp_path / "b", policy=policy)
+    assert away.images[away.images.uid == uid].to_pandas()["detector"].tolist() == [stays]
+    away.import_bundle(tmp_path / "b", policy=policy)
+    assert len(away.conflicts()) == 1
+
+
+def test_newest_is_ours_where_ours_was_written_last(home, away, bundle, tmp_path):
+    away.import_bundle(bundle)
+    uid = change(away, t.micrograph, detector="BF", created_at="2999-01-01T00:00:00Z")
+    change(home, t.micrograph, detector="HAADF")
+    home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
+    away.import_bundle(tmp_path / "b", policy="newest")
+    assert away.images[away.images.uid == uid].to_pandas()["detector"].tolist() == ["BF"]
+
+
+def test_the_policy_fail_imports_nothing(home, away, bundle, tmp_path):
+    home.export(home.images.head(1), tmp_path / "one", as_="bundle")
+    away.import_bundle(tmp_path / "one")
+    change(away, t.micrograph, detector="BF")
+    change(home, t.micrograph, detector="HAADF")
+    home.export(home.images, tmp_path / "b", as_="bundle")
+    before = dump(away.root)
+    with pytest.raises(UsageError, match="detector is 'HAADF' there and 'BF' here; nothing was imported"):
+        away.import_bundle(tmp_path / "b", policy="fail")
+    assert dump(away.root) == before
+    with pytest.raises(UsageError, match="no policy 'mine' for conflicts"):
+        away.import_bundle(tmp_path / "b", policy="mine")
+
+
+def test_what_is_unknown_here_is_filled(home, away, bundle, tmp_path):
+    away.import_bundle(bundle)
+    uid = change(home, t.micrograph, detector="HAADF")
+    home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
+    done = away.import_bundle(tmp_path / "b")
+    assert (done.filled, done.conflicts) == ({"micrograph": 1}, [])
+    assert away.images[away.images.uid == uid].to_pandas()["detector"].tolist() == ["HAADF"]
+
+
+def test_the_embargo_of_an_image_travels(home, away, tmp_path):
+    """It ends at the other laboratory as it does here."""
+    set_terms(home.engine, home.images.pks().tolist(), {"licence": "CC-BY-4.0"})
+    home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
+    away.import_bundle(tmp_path / "b")
+    assert set(away.images.to_pandas()["licence"]) == {"CC-BY-4.0"}
+
+
+# ---------------------------------------------------------------------- names and measurements
+
+
+def measured(db, name, value, unit, *, sd=None):
+    """Add a number to a sample, as a sheet does."""
+    with writing(db.engine) as connection:
+        d, s = t.property_def.c, t.sample.c
+        held = connection.scalar(sa.select(d.pk).where(d.name == name))
+        held = held or add(connection, t.property_def, {"name": name, "kind": "number", "unit": unit})
+        owner = connection.scalar(sa.select(s.pk).where(s.name == "s0"))
+        add(connection, t.property_value, {
+            "property_def_pk": held, "level": "sample", "sample_pk": owner, "value": value, "sd": sd,
+            "origin": "user", "source_name": "test", "natural_key": uuid7(), "created_at": "2026",
+        })  # fmt: skip
+
+
+def values(db, name):
+    found = db.properties[db.properties.property == name].to_pandas()
+    return sorted(found["value"].tolist())
+
+
+def test_two_values_of_one_property_are_two_measurements(home, away, bundle, tmp_path):
+    away.import_bundle(bundle)
+    measured(home, "toughness", 3.0, "MPa")
+    measured(away, "toughness", 4.0, "MPa")
+    home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
+    assert away.import_bundle(tmp_path / "b").conflicts == []
+    assert values(away, "toughness") == [3.0, 4.0]
+
+
+def test_values_come_in_our_unit(home, away, bundle, tmp_path):
+    away.import_bundle(bundle)
+    measured(home, "melting_point", 100.0, "degC", sd=2.0)
+    measured(away, "melting_point", 300.0, "K")
+    home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
+    away.import_bundle(tmp_path / "b")
+    assert values(away, "melting_point") == [300.0, 373.15]
+    found = away.properties[away.properties.property == "melting_point"].to_pandas()
+    assert found["sd"].dropna().tolist() == [2.0]  # a difference: the offset does not enter
+    assert not away.import_bundle(tmp_path / "b").changed
+    assert away.fsck(deep=True).clean
+
+
+def test_a_name_that_measures_another_thing_is_refused_until_it_is_mapped(home, away, bundle, tmp_path):
+    away.import_bundle(bundle)
+    measured(home, "size", 3.0, "nm")
+    measured(away, "size", 4.0, "kg")
+    home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
+    with pytest.raises(UsageError, match="the property 'size' is in nm there and in kg here, .* names="):
+        away.import_bundle(tmp_path / "b")
+    done = away.import_bundle(tmp_path / "b", names={"size": "grain_size"})
+    told = [(one.entity, one.theirs, one.ours, one.how) for one in done.names]
+    assert told == [("property_def", "size", "grain_size", "as asked")]
+    assert (values(away, "size"), values(away, "grain_size")) == ([4.0], [3.0])
+
+
+def test_a_mapped_name_is_remembered(home, away, bundle, tmp_path):
+    measured(home, "HV", 2.0, "GPa")
+    home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
+    measured_before = {"name": "hardness_vickers", "kind": "number", "unit": "GPa"}
+    with writing(away.engine) as connection:
+        add(connection, t.property_def, measured_before)
+    away.import_bundle(tmp_path / "b", names={"HV": "hardness_vickers"})
+    assert "HV" not in away.property_names()
+    measured(home, "HV", 3.0, "GPa")
+    home.export(home.images, tmp_path / "c", as_="bundle", level="metadata")
+    done = away.import_bundle(tmp_path / "c")  # not said again
+    assert [(one.theirs, one.ours, one.how) for one in done.names] == [("HV", "hardness_vickers", "alias")]
+    assert values(away, "hardness_vickers") == [2.0, 3.0]
+
+
+def test_a_material_is_known_by_its_aliases(away, bundle):
+    with writing(away.engine) as connection:
+        row = {"name": "tungsten disulfide", "formula": "WS2", "aliases": ["WS2", "WS₂"]}
+        add(connection, t.material, row)
+    done = away.import_bundle(bundle)
+    assert ("material", "WS2", "tungsten disulfide", "alias") in [
+        (one.entity, one.theirs, one.ours, one.how) for one in done.names
+    ]
+    assert set(away.images.to_pandas()["material"]) == {"tungsten disulfide"}
+
+
+def test_samples_of_one_name_are_one_only_in_one_laboratory(away, bundle):
+    with writing(away.engine) as connection:
+        other = add(connection, t.lab, {"name": "Lab B"})
+        add(connection, t.sample, {"name": "s0", "lab_pk": other})
+        add(connection, t.sample, {"name": "s1"})
+    away.import_bundle(bundle)
+    assert away.samples.count() == 4
+
+
+# ---------------------------------------------------------------------- the same images twice
+
+
+def test_files_that_both_ingested_are_one_image(away, bundle, scans):
+    away.ingest(scans, sheet=scans / "samples.csv", map=scans / "map.toml", lab="Lab A")
+    uids = away.images.to_pandas()["uid"].tolist()
+    away.populate("spots")
+    done = away.import_bundle(bundle)
+    assert (done.added["micrograph"], done.files, done.conflicts) == (0, 0, [])
+    assert away.images.to_pandas()["uid"].tolist() == uids
+    # spots had answered here already; fake had not
+    assert done.added["run_item"] == 8
+    assert away.populate("fake").added == 0
+    assert away.atoms.count() == 24
+    # what Ann said of theirs is said of ours, which are the same by their place
+    assert away.corrections.history()["by"].tolist() == ["Ann", "Ann"]
+    assert sorted(away.defects.to_pandas()["kind"]) == ["loop"] + ["vacancy"] * 14
+    assert away.annotations.drawings()["image"].tolist() == uids[:1]
+    assert not away.import_bundle(bundle).changed
+    assert away.fsck(deep=True).clean
+
+
+def test_values_of_another_answer_are_not_doubled(home, away, scans, tmp_path):
+    """Another machine answered with other places: its rows are left out, ours stay."""
+    with writing(home.engine) as connection:
+        d = micdb.catalog.results.defect
+        connection.execute(d.update().values(x_px=d.c.x_px + 0.25))
+    home.export(home.images, tmp_path / "b", as_="bundle", level="derived")
+    away.ingest(scans)
+    away.populate("spots")
+    before = away.defects.count()
+    done = away.import_bundle(tmp_path / "b")
+    assert away.defects.count() == before
+    assert any("defects of a run that answered here already" in one for one in done.left_out)
+
+
+# ---------------------------------------------------------------------- corrections and drawings
+
+
+def found(db):
+    return db.defects.sort_values("uid").to_pandas()["uid"].tolist()
+
+
+def test_what_only_one_side_said_wins(home, away, bundle, tmp_path):
+    away.import_bundle(bundle)
+    first, second, *_ = found(home)
+    home.corrections.relabel(first, "void", by="Ann")
+    home.corrections.add(
+        home.images.to_pandas()["uid"][0], "loop", x_px=3.0, y_px=4.0, detector="spots", by="Ann"
+    )
+    away.corrections.reject(second, by="Bob")
+    home.export(home.images, tmp_path / "b", as_="bundle")
+    done = away.import_bundle(tmp_path / "b")
+    assert done.conflicts == []
+    assert set(away.corrections.history()["by"]) == {"Ann", "Bob"}
+    assert second not in found(away)
+    kinds = away.defects.to_pandas()["kind"].value_counts()
+    assert (kinds["void"], kinds["loop"]) == (1, 2)
+    away.export(away.images, tmp_path / "back", as_="bundle")
+    assert home.import_bundle(tmp_path / "back").conflicts == []
+    assert found(home) == found(away)
+    assert home.corrections.history()["uid"].sort_values().tolist() == (
+        away.corrections.history()["uid"].sort_values().tolist()
+    )
+
+
+@pytest.mark.parametrize(("policy", "kind"), [("ours", "crack"), ("theirs", "void"), ("newest", "crack")])
+def test_what_both_said_differently_is_a_conflict(home, away, bundle, tmp_path, *, policy, kind):
+    away.import_bundle(bundle)
+    first = found(home)[0]
+    home.corrections.relabel(first, "void", by="Ann")
+    away.corrections.relabel(first, "crack", by="Bob")  # later
+    home.export(home.images, tmp_path / "b", as_="bundle", level="derived")
+    (one,) = away.import_bundle(tmp_path / "b", policy=policy).conflicts
+    assert (one.entity, one.row) == ("defect", first)
+    kinds = away.defects.to_pandas()["kind"].tolist()
+    assert kinds.count(kind) == 1 and len(kinds) == 15
+    assert kinds.count({"crack": "void", "void": "crack"}[kind]) == 0
+    before = dump(away.root)
+    away.import_bundle(tmp_path / "b", policy=policy)
+    assert dump(away.root) == before
+
+
+def test_drawings_of_both_are_a_conflict_and_later_ones_of_one_side_stand(home, away, bundle, tmp_path):
+    away.import_bundle(bundle)
+    image, other = home.images.to_pandas()["uid"][:2]
+    ones, twos = np.ones((16, 20), int), np.full((16, 20), 2)
+    names = ("a", "b", "c")
+    home.annotations.draw(image, ones, classes=names, by="Ann")
+    home.annotations.draw(other, ones, classes=names, by="Ann")
+    away.annotations.draw(other, twos, classes=names, by="Bob")
+    home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
+    (one,) = away.import_bundle(tmp_path / "b").conflicts
+    assert (one.entity, one.row) == ("micrograph", other)
+    assert (away.annotations.mask(image).labels == 1).all()
+    assert (away.annotations.mask(other).labels == 2).all()
+    away.import_bundle(tmp_path / "b", policy="theirs")
+    assert (away.annotations.mask(other).labels == 1).all()
+
+
+def test_values_that_were_replaced_there_are_replaced_here(home, away, bundle, scans, tmp_path):
+    away.import_bundle(bundle)
+    folder = shutil.copytree(scans, tmp_path / "scans")
+    sheet = folder / "samples.csv"
+    home.ingest(folder, sheet=sheet, map=folder / "map.toml", lab="Lab A")
+    before = values(home, "hardness")
+    sheet.write_text(sheet.read_text().replace(",1.5,", ",9.5,"))
+    home.ingest(folder, sheet=sheet, map=folder / "map.toml", lab="Lab A")
+    home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
+    away.import_bundle(tmp_path / "b")
+    assert values(away, "hardness") == values(home, "hardness") != before
