@@ -265,6 +265,8 @@ def _items(status: str) -> ColumnElement[object]:
 def _defects() -> Source:
     table, motif = r.defect, r.defect_motif
     name = sa.select(motif.c.name).where(motif.c.pk == table.c.defect_motif_pk).scalar_subquery()
+    received = t.micrograph.alias("received")
+    source = sa.select(received.c.source).where(received.c.pk == table.c.micrograph_pk).scalar_subquery()
     skipped = {
         column.name for column in table.c if column.name.endswith("pk") or isinstance(column.type, sa.JSON)
     }
@@ -274,7 +276,7 @@ def _defects() -> Source:
         "image": (owner.c.uid, "text", "uid of the image it is in"),
         **{column.name: column for column in table.c if column.name not in skipped},
         "motif": (name, "text", "entry of the defect library"),
-        "source": (owner.c.source, "text", "database or bundle its image was received from"),
+        "source": (source, "text", "database or bundle its image was received from"),
     }
     lookups = (Lookup(owner, owner.c.pk == table.c.micrograph_pk, outer=False),)
     return Source(
