@@ -53,6 +53,14 @@ def test_the_page_of_atoms_runs(tmp_path):
     assert re.search(r"sheet +\d+ +2$", run.stdout, re.MULTILINE), run.stdout
 
 
+def test_the_page_of_linking_runs(tmp_path):
+    page = "".join(blocks("python", (ROOT / "docs" / "linking.md").read_text()))
+    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "explains" in run.stdout
+    assert (tmp_path / "fit.html").exists()
+
+
 def test_the_page_of_properties_runs(tmp_path):
     page = "".join(blocks("python", (ROOT / "docs" / "properties.md").read_text()))
     run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)

@@ -29,7 +29,7 @@ def held_out(design: Design, name: str, *, by: str, seed: int) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per label: it, ``images``, ``groups``, ``mae`` and ``mae_baseline`` (the mean of the other
+        One row per label: it, ``rows``, ``groups``, ``mae`` and ``mae_baseline`` (the mean of the other
         labels), ``bias`` (mean of predicted less observed) [target's unit], and ``r2`` within the label.
         Empty with fewer than two labels; a label is left out where the others hold fewer than 5 groups.
     """
@@ -46,12 +46,12 @@ def held_out(design: Design, name: str, *, by: str, seed: int) -> pd.DataFrame:
         y = design.y[test]
         guess, mean = (taught[one].predict(source(design, one).of(test)) for one in (name, models.BASELINE))
         rows.append({
-            by: label, "images": len(test), "groups": len(np.unique(design.groups[test])),
+            by: label, "rows": len(test), "groups": len(np.unique(design.groups[test])),
             "mae": scores.mae(y, guess), "mae_baseline": scores.mae(y, mean),
             "bias": float(np.mean(guess - y)),
             "r2": scores.r2(y, guess) if np.ptp(y) > 0 else np.nan,
         })  # fmt: skip
-    columns = [by, "images", "groups", "mae", "mae_baseline", "bias", "r2"]
+    columns = [by, "rows", "groups", "mae", "mae_baseline", "bias", "r2"]
     made = pd.DataFrame(rows, columns=columns)
     if design.unit:
         made.attrs["units"] = dict.fromkeys(("mae", "mae_baseline", "bias"), design.unit)

@@ -28,7 +28,7 @@ def _duplicates(design: Design) -> list[str]:
         return []
     names = design.table[PIXELS][shared].nunique()
     return [
-        f"{shared.sum()} images are {names} pictures saved more than once, in different groups: what is "
+        f"{shared.sum()} rows are {names} pictures saved more than once, in different groups: what is "
         "learnt from one is asked of the other; leave the copies out"
     ]
 

@@ -18,7 +18,7 @@ _ROWS = 12  # features that are drawn
 def importance_figure(table: pd.DataFrame) -> Figure:
     """Return bars of what `Link.importance` gives, the most important on top."""
     shown = table.head(_ROWS).iloc[::-1]
-    figure = figure_of((5.2, 0.8 + 0.32 * len(shown)))
+    figure = figure_of((6.2, 0.9 + 0.32 * len(shown)))
     axes = figure.subplots()
     axes.barh(shown["feature"], shown["increase"], xerr=shown["sd"], color=BLUE, height=0.62, ecolor=MUTED)
     axes.axvline(0, color=MUTED, linewidth=0.8)
@@ -29,7 +29,7 @@ def importance_figure(table: pd.DataFrame) -> Figure:
 @styled
 def dependence_figure(table: pd.DataFrame, feature: str, target: str) -> Figure:
     """Return the line of what `Link.partial_dependence` gives."""
-    figure = figure_of((4.4, 3.0))
+    figure = figure_of((6.2, 3.8))
     axes = figure.subplots()
     axes.plot(table["value"], table["predicted"], color=BLUE, linewidth=1.8)
     axes.set_xlabel(feature)
@@ -40,7 +40,7 @@ def dependence_figure(table: pd.DataFrame, feature: str, target: str) -> Figure:
 @styled
 def learning_figure(table: pd.DataFrame) -> Figure:
     """Return error bars of what `Link.learning_curve` gives, beside the mean's."""
-    figure = figure_of((4.4, 3.0))
+    figure = figure_of((6.2, 3.8))
     axes = figure.subplots()
     x = table["groups"]
     axes.errorbar(
@@ -53,7 +53,7 @@ def learning_figure(table: pd.DataFrame) -> Figure:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("groups that teach")
     axes.set_ylabel(_with_unit("mean absolute error", table, "mae"))
-    axes.legend(loc="lower left")
+    axes.legend(loc="best")
     return with_data(figure, table)
 
 

@@ -35,7 +35,7 @@ def next_samples(design: Design, n: int, *, seed: int) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``group``, ``images``, ``predicted`` and its standard deviation ``sd`` [target's unit], and
+        ``group``, ``rows``, ``predicted`` and its standard deviation ``sd`` [target's unit], and
         ``gain``: the share of the variance of all that are not measured which it takes away, after those
         before it.
 
@@ -47,7 +47,7 @@ def next_samples(design: Design, n: int, *, seed: int) -> pd.DataFrame:
     waiting = design.waiting
     if not len(waiting.uids):
         raise UsageError(
-            f"no image lacks {design.formula.target.text} alone: bring images of samples that are not "
+            f"no row lacks {design.formula.target.text} alone: bring samples that are not "
             "measured in, and link again"
         )
     process = teach(design, ("gp",), rows=np.arange(len(design.y)), seed=seed)["gp"]
@@ -62,7 +62,7 @@ def next_samples(design: Design, n: int, *, seed: int) -> pd.DataFrame:
     spread = np.sqrt(np.maximum(np.diag(np.atleast_2d(covariance)), 0.0))
     order, gains = _greedy(np.atleast_2d(covariance) - noise * np.eye(len(names)), min(n, len(names)), noise)
     made = pd.DataFrame({
-        "group": names[order], "images": images[order], "predicted": predicted[order],
+        "group": names[order], "rows": images[order], "predicted": predicted[order],
         "sd": spread[order], "gain": gains,
     })  # fmt: skip
     if design.unit:

@@ -175,8 +175,8 @@ class Link:
 
     def remarks(self) -> list[str]:
         """Return the lines below a table: what was used, what was left out, and the notes."""
-        lines = [f"{self.n_rows} images in {self.n_groups} groups; folds hold out whole groups"]
-        lines += [f"{count} of {self.n_read} images: {reason}" for reason, count in self.dropped.items()]
+        lines = [f"{self.n_rows} rows in {self.n_groups} groups; folds hold out whole groups"]
+        lines += [f"{count} of {self.n_read} rows: {reason}" for reason, count in self.dropped.items()]
         lines += [f"vectors of {space}" for space in self.space]
         lines += [
             _elsewhere(row, str(self.held_out.columns[0]), self.units.get("mae"))
@@ -200,7 +200,7 @@ def _elsewhere(row: Mapping[Any, Any], by: str, unit: str | None) -> str:
     return (
         f"{by} {row[by]}, taught without it: MAE {quantity(row['mae'], unit)} against "
         f"{quantity(row['mae_baseline'], unit)} for the mean of the others, bias "
-        f"{quantity(row['bias'], unit)} ({row['images']} images)"
+        f"{quantity(row['bias'], unit)} ({row['rows']} rows)"
     )
 
 

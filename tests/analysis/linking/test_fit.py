@@ -146,10 +146,10 @@ def test_more_samples_help_until_they_do_not(fit):
 def test_the_sample_to_measure_next_is_one_that_is_not_measured(fit):
     found = fit.suggest(2)
     assert set(found["group"]) <= {"s05", "s06", "s07"}
-    assert found["images"].tolist() == [IMAGES, IMAGES]
+    assert found["rows"].tolist() == [IMAGES, IMAGES]
     assert found["gain"].is_monotonic_decreasing
     assert (found["sd"] > 0).all()
-    with pytest.raises(UsageError, match="no image lacks hardness alone: bring images of samples"):
+    with pytest.raises(UsageError, match="no row lacks hardness alone: bring samples that are"):
         link(table(samples=12), FORMULA, models=["ridge"], level=0.5).suggest()
 
 
@@ -201,7 +201,7 @@ def test_ways_to_be_fooled_are_told():
     rows["name"] = rows["hardness"].astype(str).str[:6]
     found = link(rows, "hardness ~ density + again", groups="batch", models=["ridge"], level=0.5).leaks
     assert [line.split(":")[0] for line in found] == [
-        "2 images are 1 pictures saved more than once, in different groups",
+        "2 rows are 1 pictures saved more than once, in different groups",
         "40 samples lie in several groups",
         "again is the target in other words",
     ]

@@ -178,7 +178,7 @@ def test_json_text_and_html(found):
     text = repr(found)
     assert "r2_grouped" in text
     assert text.endswith(found.verdict)
-    assert "160 images in 40 groups; folds hold out whole groups" in text
+    assert "160 rows in 40 groups; folds hold out whole groups" in text
     assert "<table" in found._repr_html_()
 
 
@@ -264,7 +264,7 @@ def test_a_frame_hands_over_only_what_is_asked(monkeypatch):
     found = link(Columns(frame), 'hardness ~ embedding("texture")', groups="sample", models=["ridge"])
     assert asked == [("the house", ["texture"], list(uids))]
     assert found.dropped == {"no vector in texture@256nm": 40}
-    assert "40 of 160 images: no vector in texture@256nm" in repr(found)
+    assert "40 of 160 rows: no vector in texture@256nm" in repr(found)
     assert found.space == ("texture@256nm",)
     assert (found.n_read, found.n_rows, found.n_groups) == (160, 120, 30)
     assert found.units["mae"] == "GPa"

@@ -1,0 +1,180 @@
+"""Score `link`: ``python benchmarks/links.py WHAT [FOLDER]``.
+
+WHAT is ``steel``: yield strength of 312 steels from their composition, FOLDER holds ``steel_strength.csv``; the
+folds are those of the published benchmark (Matbench 0.1, Dunn et al., npj Comput. Mater. 6, 138, 2020).
+``uhcs``: heat treatment of ultrahigh-carbon steel from micrographs, FOLDER holds ``labels.csv`` and images;
+whole specimens are left out, with a support vector machine on local binary patterns on the same folds.
+``planted``: simulated tables with a known link, with a laboratory that goes with the target, and with noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from skimage.feature import local_binary_pattern
+from sklearn.model_selection import KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, SVR
+
+import micdb as mdb
+from micdb.analysis import scores
+from micdb.analysis.folds import grouped_folds, image_folds
+from micdb.analysis.gather import Vectors
+from micdb.analysis.linking.design import build_design
+from micdb.analysis.linking.link import MODELS, fit_link
+from micdb.analysis.linking.validate import cross_predict
+from micdb.analysis.threads import one_thread
+
+Floats = npt.NDArray[np.float64]
+
+ELEMENTS = ("c", "mn", "si", "cr", "ni", "mo", "v", "n", "nb", "co", "w", "al", "ti")
+MATBENCH = {"n_splits": 5, "shuffle": True, "random_state": 18012019}
+LEVEL = 0.9
+SEEDS, GROUPS, IMAGES = 100, 40, 4
+MAP = """
+file = "file"
+sample = "sample_key"
+material = { value = "UHCS" }
+[pixel_size]
+column = "um_per_px"
+unit = "um"
+[[step]]
+kind = "anneal"
+temperature = { column = "anneal_temperature_C", unit = "degC" }
+time = { column = "anneal_minutes", unit = "min" }
+cooling = { column = "cool_method" }
+"""
+SPACES = ("micro@px", "texture@px")
+EMBEDDINGS = " + ".join(f'embedding("{space}")' for space in SPACES)
+
+
+def steel(folder: Path) -> None:
+    """Print the mean absolute error of every model, fold by fold, and the coverage of its intervals."""
+    table = pd.read_csv(folder / "steel_strength.csv").rename(columns={"yield strength": "strength"})
+    table = table.assign(uid=table.index.astype(str), steel=table.index.astype(str))
+    design = build_design(table, "strength ~ " + " + ".join(ELEMENTS), groups="steel")
+    fold = np.empty(len(table), dtype=np.int64)
+    for k, (_, test) in enumerate(KFold(**MATBENCH).split(np.arange(len(table)))):
+        fold[test] = k
+    with one_thread():
+        out = cross_predict(
+            design, ("baseline", "ridge", "elastic", "gp", "trees"), fold=fold, seed=0, level=LEVEL
+        )
+    print(f"{len(table)} steels, MAE [MPa], mean and standard deviation over the 5 folds")
+    for name, guess in out.predicted.items():
+        error = np.abs(design.y - guess)
+        each = np.array([error[fold == k].mean() for k in range(5)])
+        covered = scores.coverage(design.y, out.low[name], out.high[name], design.groups)
+        print(f"{name:>9} {each.mean():7.1f} +- {each.std():4.1f}, 90 % intervals cover {covered:.3f}")
+
+
+def uhcs(folder: Path) -> None:
+    """Print how well temperature, logarithm of time and cooling are told of specimens left out."""
+    with tempfile.TemporaryDirectory() as work:
+        (Path(work) / "map.toml").write_text(MAP)
+        with mdb.init(Path(work) / "uhcs.micdb") as db:
+            db.ingest(folder / "images", sheet=folder / "labels.csv", map=Path(work) / "map.toml")
+            for extractor in ("texture", "micro"):
+                db.populate(extractor, workers=2)
+            for target in ("anneal_temperature", "log10(anneal_time)"):
+                print(db.images.link(f"{target} ~ {EMBEDDINGS}"), "\n")
+            fit = db.images.classify("anneal_cooling", embedding=SPACES)
+            print(fit, "\n")
+            table = db.images[
+                ["uid", "sample", "anneal_temperature", "anneal_time", "anneal_cooling"]
+            ].to_pandas()
+            patterns = np.array([_patterns(one.pixels[0]) for one in db.pictures(table["uid"])])
+    for by in ("specimen", "image"):
+        groups = pd.factorize(table["sample"])[0]
+        fold = grouped_folds(groups, 5, seed=0) if by == "specimen" else image_folds(len(table), 5, seed=0)
+        for name in ("anneal_temperature", "anneal_time"):
+            y = table[name].to_numpy(np.float64)
+            y = np.log10(y) if name == "anneal_time" else y
+            guess = _machine(patterns, y, fold, SVR(C=10.0 * float(y.std()), epsilon=0.1 * float(y.std())))
+            r2, error = scores.r2(y, guess), scores.mae(y, guess)
+            print(f"LBP + SVM, folds by {by}, {name}: R2 {r2:.3f}, MAE {error:.3g}")
+        number, names = pd.factorize(table["anneal_cooling"], sort=True)
+        guess = _machine(patterns, number, fold, SVC(C=10.0, class_weight="balanced"))
+        confusion = np.zeros((len(names), len(names)))
+        np.add.at(confusion, (number, guess.astype(int)), 1)
+        right = float((number == guess).mean())
+        f1 = float(scores.macro_f1(confusion))
+        print(f"LBP + SVM, folds by {by}, cooling: accuracy {right:.3f}, macro-F1 {f1:.3f}")
+
+
+def planted() -> None:
+    """Print how often a link is found where there is one, none, or a lab in the way."""
+    for what in ("link", "noise", "confounder"):
+        found, covered, told, gaps = [], [], [], []
+        for seed in range(SEEDS):
+            table, vectors = _planted(what, seed)
+            design = build_design(
+                table, 'hardness ~ embedding("texture")', embeddings={"texture": vectors}, metadata=("lab",)
+            )
+            fit = fit_link(design, chosen=MODELS, hold_out="lab", seed=seed)
+            found.append(fit.found)
+            told.append("confounder" in fit.verdict)
+            row = fit.table.set_index("model").loc["ridge"]
+            covered.append(row["coverage"])
+            gaps.append(row["r2_grouped"])
+        print(
+            f"{what}: found in {np.sum(found)} of {SEEDS}, called a confounder in {np.sum(told)}; ridge: "
+            f"grouped R2 {np.mean(gaps):.3f}, 90 % intervals cover {np.mean(covered):.3f}", flush=True,
+        )  # fmt: skip
+
+
+def _planted(what: str, seed: int) -> tuple[pd.DataFrame, Vectors]:
+    """Return samples of two labs with vectors: four numbers of each follow what is planted, 16 are noise."""
+    rng = np.random.default_rng(seed)
+    each = np.repeat(np.arange(GROUPS), IMAGES)
+    lab = rng.permutation(np.arange(GROUPS) % 2)
+    structure, rest = rng.normal(size=GROUPS), rng.normal(size=GROUPS)
+    x = 0.3 * rng.normal(size=(len(each), 20))
+    hardness = {"link": structure + 0.5 * rest, "noise": rest, "confounder": 2.0 * lab + 0.5 * rest}[what]
+    x[:, :4] += (1.5 * lab if what == "confounder" else structure)[each, None]
+    table = pd.DataFrame({
+        "uid": np.arange(len(each)).astype(str), "sample": each.astype(str),
+        "lab": np.array(["Delft", "Jena"])[lab[each]], "hardness": hardness[each],
+    })  # fmt: skip
+    return table, Vectors("texture", table["uid"], x)
+
+
+def _patterns(image: npt.NDArray[np.floating]) -> Floats:
+    codes = local_binary_pattern(image.round().astype(np.uint8), 8, 1, method="uniform")
+    return np.bincount(codes.astype(int).ravel(), minlength=10) / codes.size
+
+
+def _machine(
+    x: Floats, y: npt.NDArray[np.generic], fold: npt.NDArray[np.int64], machine: SVC | SVR
+) -> Floats:
+    guess = np.empty(len(y))
+    for k in np.unique(fold):
+        made = make_pipeline(StandardScaler(), machine).fit(x[fold != k], y[fold != k])
+        guess[fold == k] = made.predict(x[fold == k])
+    return guess
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("steel", "uhcs", "planted"))
+    parser.add_argument("folder", type=Path, nargs="?")
+    given = parser.parse_args()
+    if given.what == "planted":
+        planted()
+    elif given.folder is None:
+        parser.error(f"{given.what} needs a FOLDER")
+    else:
+        {"steel": steel, "uhcs": uhcs}[given.what](given.folder)
+
+
+if __name__ == "__main__":
+    main()
