@@ -54,7 +54,7 @@ def matched(
     out = np.zeros(len(there), bool)
     out[np.flatnonzero(there == 0)] = True
     if ignored is not None:
-        out[ignored] = True
+        out[ignored[ignored < len(out)]] = True  # the last may be hidden whole
     rows, columns = np.nonzero(union > FOUND_FROM)  # one row for each column, and the other way round
     kept = ~out[rows + 1]
     aside = table[out].sum(axis=0)[1:] > 0.5 * np.maximum(said[1:], 1)

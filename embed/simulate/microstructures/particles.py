@@ -25,7 +25,13 @@ _PUSHES = 40  # rounds after which a layer has settled
 
 
 def spheroidite(
-    view: View, *, diameter: float, seed: int, fraction: float = 0.15, spread: float = 0.35
+    view: View,
+    *,
+    diameter: float,
+    seed: int,
+    fraction: float = 0.15,
+    spread: float = 0.35,
+    parted: bool = False,
 ) -> Scene:
     """Draw round carbides in ferrite.
 
@@ -41,6 +47,9 @@ def spheroidite(
         Area fraction before overlaps.
     spread
         Standard deviation of the logarithm of the diameter.
+    parted
+        Whether carbides that would lie in one another are pushed apart until they touch: in a section none
+        lies on another, and which of two that merged is seen where cannot be told.
     """
     rng = np.random.default_rng(seed)
     mean_area = math.pi / 4 * diameter**2 * math.exp(2 * spread**2)
@@ -48,6 +57,8 @@ def spheroidite(
     centres = apart(count, view.extent, rng)
     radii = diameter / 2 * np.exp(rng.normal(0.0, spread, count))
     stretch, angle = np.exp(rng.normal(0.0, 0.15, count)), rng.uniform(0, math.pi, count)
+    if parted:
+        _settle(centres, radii)
     canvas = Canvas(view)
     for centre, radius, ratio, turn in zip(centres, radii, stretch, angle, strict=True):
         canvas.add(ellipse(radius, ratio, turn), centre)

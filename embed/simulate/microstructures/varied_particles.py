@@ -33,13 +33,14 @@ NONE = ("pearlite", "network", "porous", "polycrystal", "martensite", "widmansta
 
 #: Kinds of images and how often each is drawn.
 KINDS: dict[str, float] = {
-    "deposited": 0.16, "layer": 0.16, "powder": 0.1, "spheroidite": 0.14, "cuboids": 0.04, "none": 0.1,
-    "dark field": 0.15, "bright field": 0.15,
+    "deposited": 0.14, "layer": 0.16, "powder": 0.14, "spheroidite": 0.12, "cuboids": 0.04, "none": 0.1,
+    "dark field": 0.17, "bright field": 0.13,
 }  # fmt: skip
 
 _SMALLEST, _LARGEST = 6.0, 0.45  # [pixel], [field] median diameter
 #: Particles are measured in images that show them: noise and faults as in ones that are published.
-_DETECTOR = SemRanges(electrons=(40.0, 2000.0), blur=(0.4, 1.5), contrast=(50.0, 150.0), fault=(0.2, 0.4))
+_DETECTOR = SemRanges(electrons=(40.0, 5000.0), blur=(0.4, 1.5), contrast=(50.0, 150.0), fault=(0.2, 0.4))
+_FORMS = (0.35, 0.25, 0.3, 0.1)  # chances of `FORMS`
 _THROUGH = ("dark field", "bright field")
 _SUPPORT = 0.3  # chance that what has no particle is a support looked through
 _SHELLS = 0.15  # chance of particles whose core scatters otherwise
@@ -114,7 +115,7 @@ def _scene(view: View, kind: str, size: float, seed: int, rng: Rng) -> Scene:
     if kind == "spheroidite":
         return spheroidite(
             view, diameter=min(size, 0.15 * min(view.extent)), seed=seed, fraction=_log(rng, 0.03, 0.4),
-            spread=rng.uniform(0.2, 0.6),
+            spread=rng.uniform(0.2, 0.6), parted=True,
         )  # fmt: skip
     if kind == "cuboids":
         made = cuboids(
@@ -123,16 +124,16 @@ def _scene(view: View, kind: str, size: float, seed: int, rng: Rng) -> Scene:
         )  # fmt: skip
         return replace(made, objects=replace(made.objects, outlines=_outlines(made)))
     draw: dict[str, Callable[[], dict[str, float]]] = {
-        "deposited": lambda: {"cover": _log(rng, 0.05, 0.9), "clustering": rng.uniform(0, 0.9),
-                              "overlap": rng.uniform(0, 0.5)},
-        "layer": lambda: {"cover": _log(rng, 0.15, 0.95), "clustering": rng.choice([0.0, rng.random()])},
-        "powder": lambda: {"cover": rng.uniform(0.8, 2.5), "clustering": 0.0},
+        "deposited": lambda: {"cover": _log(rng, 0.05, 0.6), "clustering": rng.uniform(0, 0.8),
+                              "overlap": rng.uniform(0, 0.35)},
+        "layer": lambda: {"cover": _log(rng, 0.1, 0.95), "clustering": rng.choice([0.0, rng.random()])},
+        "powder": lambda: {"cover": rng.uniform(0.7, 1.6), "clustering": 0.0},
     }  # fmt: skip
-    how = draw.get(kind, draw[str(rng.choice(["deposited", "layer"]))])()
-    layer = "overlap" not in how and how["cover"] < 1
+    how = draw.get(kind, draw[str(rng.choice(["deposited", "layer"], p=[0.35, 0.65]))])()
+    layer = kind != "powder" and "overlap" not in how
     made = deposited(
-        view, diameter=size, seed=seed, spread=_log(rng, 0.03, 0.6), layer=layer,
-        form=FORMS[int(rng.integers(len(FORMS)))], **how,
+        view, diameter=size, seed=seed, spread=_log(rng, 0.03, 0.5), layer=layer,
+        form=FORMS[int(rng.choice(len(FORMS), p=_FORMS))], **how,
     )  # fmt: skip
     return _shaded(made, rng)
 
@@ -181,8 +182,8 @@ def _within(scene: Scene, view: View, rng: Rng) -> tuple[Floats, Floats]:
 def _looked_through(scene: Scene, dark: bool, size: float, rng: Rng) -> Floats:
     pixel = scene.pixel_size
     transmission = Transmission(
-        dark=dark, mean_free_path=size * _log(rng, 0.3, 3.0), support=_log(rng, 0.03, 0.3),
-        uneven=rng.uniform(0.1, 0.5), support_length=size * _log(rng, 0.5, 12.0),
+        dark=dark, mean_free_path=size * _log(rng, 0.3, 3.0), support=_log(rng, 0.03, 0.5),
+        uneven=_log(rng, 0.1, 1.2), support_length=size * _log(rng, 0.5, 12.0),
         counts=_log(rng, 60.0, 3000.0), blur=pixel * rng.uniform(0.3, 1.8),
     )  # fmt: skip
     image = look_through(scene, transmission, seed=int(rng.integers(1 << 31)))[0].astype(np.float64)

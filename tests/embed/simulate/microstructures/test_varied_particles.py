@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from micdb.embed.simulate.microstructures.lettering import lettered
+from micdb.embed.simulate.microstructures.particles import spheroidite
 from micdb.embed.simulate.microstructures.varied_particles import KINDS, random_particles
 from micdb.embed.simulate.microstructures.view import View
 from micdb.embed.train.particle_scores import f1, matched
@@ -34,6 +35,17 @@ def test_a_layer_hardly_overlaps():
     assert far[0] < 0.05 < far[1]
 
 
+def test_carbides_of_a_section_do_not_lie_in_one_another():
+    told = {"diameter": 14.0, "seed": 5, "fraction": 0.3, "spread": 0.5}
+    hidden = []
+    for parted in (False, True):
+        scene = spheroidite(View((200, 200), 1.0), **told, parted=parted)
+        whole = np.array([outline.mask.sum() for outline in scene.objects.outlines])
+        seen = np.bincount(scene.instance.ravel(), minlength=len(whole) + 1)[1:]
+        hidden.append(1 - seen.sum() / whole.sum())
+    assert hidden[1] < 0.04 < hidden[0]
+
+
 def test_letters_change_few_pixels_and_hide_only_boxes():
     image = np.random.default_rng(0).normal(size=(200, 240))
     written, hidden = lettered(image, np.random.default_rng(3))
@@ -54,5 +66,7 @@ def test_instances_are_matched_once():
     without = matched(there, said, np.array([2]))
     assert sorted(without.false) == [3]
     assert f1([without]) == pytest.approx((2 / 3, 1.0, 4 / 5))
+    hidden = matched(there, said, np.array([2, 5]))  # a particle that others hide has no pixel
+    assert f1([hidden]) == f1([without])
     nothing = matched(there, np.zeros_like(said))
     assert f1([nothing]) == (0.0, 0.0, 0.0)
