@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from micdb.exchange.manifest import NAME, Manifest
 from micdb.exchange.shape import holds
@@ -107,7 +108,7 @@ def write_readme(folder: Path, manifest: Manifest) -> None:
     (folder / README).write_text(page, "utf-8")
 
 
-def write_crate(folder: Path, manifest: Manifest, licences: Sequence[str]) -> None:
+def write_crate(folder: Path, manifest: Manifest, licences: Sequence[str], rors: Mapping[str, str]) -> None:
     """Write ``ro-crate-metadata.json``.
 
     Parameters
@@ -118,6 +119,8 @@ def write_crate(folder: Path, manifest: Manifest, licences: Sequence[str]) -> No
         What it is.
     licences
         Of the images, as the catalog has them.
+    rors
+        Identifiers at ror.org of those laboratories that have one, by name.
     """
     from rocrate.model.contextentity import ContextEntity
     from rocrate.rocrate import ROCrate
@@ -129,11 +132,14 @@ def write_crate(folder: Path, manifest: Manifest, licences: Sequence[str]) -> No
         f"see {README} and {NAME}"
     )
     crate.datePublished = manifest.created_at
-    crate.license = [crate.add(ContextEntity(crate, *_licence(one))) for one in licences or ("unknown",)]
-    crate.creator = [
-        crate.add(ContextEntity(crate, f"#lab-{number}", {"@type": "Organization", "name": lab}))
-        for number, lab in enumerate(manifest.labs, 1)
-    ]
+    crate.license = _one_or_all(
+        [crate.add(ContextEntity(crate, *licence(one))) for one in licences or ("unknown",)]
+    )
+    labs = [crate.add(ContextEntity(crate, *_lab(name, rors.get(name)))) for name in manifest.labs]
+    if labs:
+        crate.creator = _one_or_all(labs)
+        crate.root_dataset["author"] = _one_or_all(labs)
+        crate.publisher = labs[0]
     for name, member in manifest.members.items():
         facts = {"contentSize": str(member.size), "sha256": member.sha256}
         _add_file(crate, folder, name, facts)
@@ -148,15 +154,32 @@ def _add_file(crate: Any, folder: Path, name: str, facts: dict[str, str]) -> Non
     crate.add_file(path, dest_path=name, properties=said)
 
 
-def _licence(name: str) -> tuple[str, dict[str, str]]:
+def licence(name: str) -> tuple[str, dict[str, str]]:
     """Return identifier and properties of a licence: a URL as given, an SPDX identifier as its URL."""
     if name.startswith(("https://", "http://")):
         return name, {"@type": "CreativeWork", "name": name}
     if _SPDX.fullmatch(name):
         return f"https://spdx.org/licenses/{name}", {"@type": "CreativeWork", "name": name}
     said = "Licence not stated: ask the laboratories" if name == "unknown" else name
-    slug = re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-") or "other"
-    return f"#licence-{slug}", {"@type": "CreativeWork", "name": said}
+    return f"#licence-{_slug(name)}", {"@type": "CreativeWork", "name": said}
+
+
+def _lab(name: str, ror: str | None) -> tuple[str, dict[str, str]]:
+    """Return identifier and properties of a laboratory."""
+    said = {"@type": "Organization", "name": name}
+    if ror is None:
+        return f"#lab-{_slug(name)}", said
+    url = ror if ror.startswith("https://") else f"https://ror.org/{ror}"
+    return url, {**said, "url": url}
+
+
+def _one_or_all(entities: list[Any]) -> Any:
+    return entities[0] if len(entities) == 1 else entities
+
+
+def _slug(name: str) -> str:
+    """Return a name as a part of an identifier within the crate; different names give different ones."""
+    return quote(name.strip().replace(" ", "-"), safe="")
 
 
 def _title(manifest: Manifest) -> str:

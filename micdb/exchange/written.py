@@ -228,7 +228,8 @@ class _Writer:
         licences = {row["licence"] for table in (t.micrograph, t.lab) for row in selection.rows(table)}
         crate.write_readme(self.folder, manifest)
         self._measure()
-        crate.write_crate(self.folder, manifest, sorted(one for one in licences if one))
+        rors = {row["name"]: row["ror"] for row in selection.rows(t.lab) if row["ror"] is not None}
+        crate.write_crate(self.folder, manifest, sorted(one for one in licences if one), rors)
         self._measure()
         manifest.write(self.folder)
         return manifest

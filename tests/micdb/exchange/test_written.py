@@ -137,7 +137,8 @@ def test_the_crate_describes_every_file(bundle):
     root = crate.root_dataset
     assert root["name"] == "Micrographs of Lab A"
     assert root["datePublished"] and root["description"]
-    assert root["license"][0]["name"] == "Licence not stated: ask the laboratories"
+    assert root["license"]["name"] == "Licence not stated: ask the laboratories"
+    assert root["author"]["name"] == root["publisher"]["name"] == "Lab A"
     said = {entity.id: entity["sha256"] for entity in crate.get_by_type("File") if "sha256" in entity}
     assert said["catalog/micrograph.parquet"] == file_hash(bundle / "catalog" / "micrograph.parquet")
 
