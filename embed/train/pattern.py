@@ -33,6 +33,8 @@ _OF_KINDS = 0.3  # weight of kinds beside that of specimens
 _HELD_OUT = 2**42
 _EACH, _LARGE = 8, 192  # specimens of each kind, and sides of their images [pixel], to measure with
 _NEAREST = 5
+#: Kinds that are quick to draw and easily taken for one another, and how many of each.
+_FEW, _OF_FEW = ("porous", "two phases", "tweed", "looked through", "random field", "lines"), 6
 
 
 def batch(seed: int) -> Batch:
@@ -61,16 +63,32 @@ def loss(network: nn.Module, arrays: tuple[Tensor, ...]) -> Tensor:
 def measure(network: nn.Module) -> dict[str, Any]:
     """Return how often the nearest images show the same kind of specimen, of seeds it never saw."""
     kinds = [kind for kind in SPECIMENS for _ in range(_EACH)]
-    given = np.stack([_seen(kind, _HELD_OUT + number, 1, _LARGE)[0] for number, kind in enumerate(kinds)])
-    with torch.inference_mode():
-        found = network(torch.from_numpy(given)).numpy()
-    shares = {"": _hits(found, kinds), " by texture": _hits(given, kinds)}
     new = np.isin(kinds, WITHHELD)
+    shares = _of_kinds(network, kinds, _LARGE)
     return {
         f"the {_NEAREST} nearest of the same kind, {name}{how}": f"{share[of].mean():.3f}"
         for how, share in shares.items()
         for name, of in ((f"{len(SHOWN)} kinds shown", ~new), (f"{len(WITHHELD)} kinds never shown", new))
+    } | few(network)
+
+
+def few(network: nn.Module) -> dict[str, Any]:
+    """Return the same on so few scenes that a test can look again whether the card still holds."""
+    shares = _of_kinds(network, [kind for kind in _FEW for _ in range(_OF_FEW)], _SIDE)
+    return {
+        f"the {_NEAREST} nearest of the same kind, {len(_FEW)} kinds, {_OF_FEW} of each{how}": (
+            f"{share.mean():.3f}"
+        )
+        for how, share in shares.items()
     }
+
+
+def _of_kinds(network: nn.Module, kinds: list[str], side: int) -> dict[str, npt.NDArray[np.float64]]:
+    """Return of each image the share of its nearest that are of its kind, by pattern and by texture."""
+    given = np.stack([_seen(kind, _HELD_OUT + number, 1, side)[0] for number, kind in enumerate(kinds)])
+    with torch.inference_mode():
+        found = network(torch.from_numpy(given)).numpy()
+    return {"": _hits(found, kinds), " by texture": _hits(given, kinds)}
 
 
 def _hits(vectors: Floats, kinds: list[str]) -> npt.NDArray[np.float64]:
