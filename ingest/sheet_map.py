@@ -191,9 +191,11 @@ class _Parser:
 
     def parse(self, tree: dict[str, Any], *, files: bool) -> SheetMap:
         self.check(tree, _TOP, "the map")
+        if not files:
+            self.refuse_files(tree)
         return SheetMap(
             path=self.path,
-            file=self.file(tree) if files else self.no_file(tree),
+            file=self.file(tree) if files else None,
             sheet=self.string(tree, "sheet", "sheet"),
             names={name: self.field(tree[name], name) for name in _NAMES if name in tree},
             composition=self.field(tree["composition"], "composition") if "composition" in tree else None,
@@ -211,7 +213,7 @@ class _Parser:
             raise self.error("file", "must name a column, not a constant")
         return file
 
-    def no_file(self, tree: Mapping[str, Any]) -> None:
+    def refuse_files(self, tree: Mapping[str, Any]) -> None:
         for key in _OF_FILES:
             if key in tree:
                 raise self.error(

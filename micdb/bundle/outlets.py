@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from micdb.bundle import export as exporting
+from micdb.bundle.citation import folder as citing
 from micdb.bundle.form import Folder, Written
 from micdb.bundle.image import load_images
 from micdb.bundle.restored import write_all
@@ -89,6 +92,48 @@ class Outlets(Exchanges):
             written.append(Written(replace(image, settings={}), files, (note,) if note else ()))
         tables = tuple(sorted(name for name in done.manifest.members if name.startswith("catalog/")))
         return exporting.Exported(path, "bundle", tuple(written), tuple(refused), tables)
+
+    def cite(
+        self,
+        what: str | Frame | pd.DataFrame,
+        folder: PathText,
+        *,
+        title: str | None = None,
+        creators: Sequence[str | Mapping[str, Any]] | None = None,
+        publisher: str | None = None,
+        year: int | None = None,
+        overwrite: bool = False,
+    ) -> citing.Cited:
+        """Write rows as a folder that can be cited; see docs/citing.md.
+
+        Parameters
+        ----------
+        what
+            Query text, a frame, or the DataFrame that a frame gave, or some rows and columns of it.
+        folder
+            Made here; whole, or not at all.
+        title
+            Of the data set.
+        creators
+            ``"Doe, Jane"``, ``"Doe, Jane (0000-0002-1825-0097)"``, or mappings with ``name``, ``orcid``,
+            ``affiliation``, ``organisation``. None for the operators of the images, else their labs.
+        publisher
+            None for the lab of the images, where that is one.
+        year
+            None for this year.
+        overwrite
+            Whether a folder of that name may be replaced.
+
+        Raises
+        ------
+        UsageError
+            Something that a citation needs lacks, all of it named; there is no row; rows are not what their
+            query gives; an image is under embargo or its licence forbids it; the folder exists.
+        """
+        return citing.cite(
+            self.context, what, Path(folder), title=title, creators=creators, publisher=publisher, year=year,
+            overwrite=overwrite,
+        )  # fmt: skip
 
     def write_restored(
         self,

@@ -16,6 +16,7 @@ for _room in (
     "library",
     "learn",
     "exchange",
+    "citing",
     "keep",
 ):  # the order in which ``micdb --help`` lists them
     import_module(f"micdb.cli.{_room}")

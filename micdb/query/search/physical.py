@@ -80,7 +80,7 @@ def rank(
     """
     if len(query.wanted) != 1 or query.unwanted:
         raise UsageError("scale='physical' compares with one example: give one, or leave scale out")
-    space = _space(context, by, pins)
+    space = shared_space(context, by, pins)
     own = _of_example(context, query, space)
     known = _images(context, space.run, np.unique(np.asarray(candidates, np.int64)))
     fetch = max(_POOL, 10 * k)
@@ -126,7 +126,7 @@ def _wide(spectra: Spectra, first: int, last: int) -> np.ndarray:
     return np.pad(spectra.numbers, ((0, 0), (0, 0), (left, right)), constant_values=np.nan)
 
 
-def _space(context: Context, by: str | None, pins: Pins | None) -> Space:
+def shared_space(context: Context, by: str | None, pins: Pins | None) -> Space:
     """Return the unscaled space of a run that has spectra."""
     chosen = vectors.all_spaces(context) if by is None else vectors.spaces(context, by, pins)
     if not chosen:
