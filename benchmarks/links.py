@@ -1,7 +1,7 @@
 """Score `link`: ``python benchmarks/links.py WHAT [FOLDER]``.
 
-WHAT is ``steel``: yield strength of 312 steels from their composition, FOLDER holds ``steel_strength.csv``; the
-folds are those of the published benchmark (Matbench 0.1, Dunn et al., npj Comput. Mater. 6, 138, 2020).
+WHAT is ``steel``: yield strength of 312 steels from their composition, FOLDER holds ``steel_strength.csv``;
+the folds are those of the published benchmark (Matbench 0.1, Dunn et al., npj Comput. Mater. 6, 138, 2020).
 ``uhcs``: heat treatment of ultrahigh-carbon steel from micrographs, FOLDER holds ``labels.csv`` and images;
 whole specimens are left out, with a support vector machine on local binary patterns on the same folds.
 ``planted``: simulated tables with a known link, with a laboratory that goes with the target, and with noise.

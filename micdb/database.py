@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from micdb import compact as compacting
 from micdb import fsck, snapshots
 from micdb.analysis.classify import classify
+from micdb.analysis.comparable import Comparison, comparable
 from micdb.analysis.embedding_map import embedding_map
 from micdb.analysis.library.library import Library
 from micdb.analysis.linking.link import link
@@ -81,7 +82,13 @@ class Database(Outlets):
     def context(self) -> Context:
         """What frames need of the database."""
         read = query_picture.read_picture
-        return Context(self.engine, self.root, read, link, load_images, classify, suggest, embedding_map)
+        return Context(
+            self.engine, self.root, read, link, load_images, classify, suggest, embedding_map, comparable
+        )
+
+    def comparable(self, *, by: str = "lab", **options: Any) -> Comparison:
+        """Compare the images of labs or other labels; see `micdb.analysis.comparable.comparable`."""
+        return comparable(self.images, by=by, **options)
 
     def pictures(self, of: Frame | Iterable[str]) -> Iterator[Picture]:
         """Yield the pixels of images in order, one at a time, as extractors see them.

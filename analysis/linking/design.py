@@ -79,6 +79,8 @@ class Design:
         Rows that lack nothing but the target: where it might be measured next.
     table
         The rows as they were read, for what else is known of them.
+    harmonise
+        Column within whose labels embeddings were made alike.
     """
 
     formula: LinkFormula
@@ -95,6 +97,7 @@ class Design:
     notes: tuple[str, ...]
     waiting: Waiting
     table: pd.DataFrame
+    harmonise: str | None = None
 
     @property
     def n_groups(self) -> int:
@@ -109,6 +112,7 @@ def build_design(
     groups: str | Sequence[str] = ("sample",),
     embeddings: Mapping[str, Vectors] | None = None,
     metadata: Sequence[str] = (),
+    harmonise: str | None = None,
     key: str = "uid",
 ) -> Design:
     """Return the arrays of a link.
@@ -126,6 +130,8 @@ def build_design(
         Name in the formula -> its vectors; rows are matched by `key`.
     metadata
         Columns that are known without the pixels; those in the formula are left out.
+    harmonise
+        Column within whose labels all embeddings get the same mean and spread.
     key
         Column of `table` that names its rows.
 
@@ -145,7 +151,10 @@ def build_design(
     y, reasons = _target(values, asked)
     known = ~_any(reasons, len(table))
     levels = levels_of(values[known & values.notna().all(axis=1)], asked)
-    features, lacking = evaluate(values, asked, embeddings or {}, keys=table[key], levels=levels)
+    alike = table[harmonise] if harmonise else None
+    features, lacking = evaluate(
+        values, asked, embeddings or {}, keys=table[key], levels=levels, harmonise=alike
+    )
     lacking |= {
         f"{name} is missing": table[name].isna().to_numpy() for name in by if table[name].isna().any()
     }
@@ -177,6 +186,7 @@ def build_design(
             table.loc[open_, key].to_numpy(dtype=object),
         ),
         table=table[keep],
+        harmonise=harmonise,
     )
 
 

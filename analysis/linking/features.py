@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from micdb.analysis.gather import Vectors
+from micdb.analysis.harmonise import FEWEST, harmonised
 from micdb.analysis.linking.formula import CATEGORY, LinkFormula, Term
 from micdb.errors import UnknownColumnError, UsageError
 
@@ -73,6 +74,8 @@ def evaluate(
     *,
     keys: pd.Series[Any],
     levels: Levels,
+    harmonise: pd.Series[Any] | None = None,
+    like: Mapping[str, tuple[Floats, Floats]] | None = None,
 ) -> tuple[Features, dict[str, Bools]]:
     """Return the features of every row, and why some rows have none.
 
@@ -88,6 +91,10 @@ def evaluate(
         Names of the rows, which those of `vectors` are matched with.
     levels
         Column -> the values that were taught: a row with another has no features.
+    harmonise
+        Labels within which embeddings are made alike.
+    like
+        Space -> the mean and spread they get then; None for those of all rows.
 
     Returns
     -------
@@ -109,6 +116,12 @@ def evaluate(
         reasons[f"{name} has a value that was not taught"] = new.to_numpy()
     matrices, found = _matched(keys, formula.embeddings, vectors)
     reasons |= {f"no vector in {space}": ~has for space, has in found.items()}
+    if harmonise is not None:
+        labels = harmonise.astype(str).to_numpy(dtype=object)
+        for space, has in found.items():
+            matrices[space] = harmonised(matrices[space], labels, (like or {}).get(space))
+            few = has & ~np.isfinite(matrices[space]).all(axis=1)
+            reasons[f"{harmonise.name} has fewer than {FEWEST} images to be harmonised by"] = few
     complete = ~np.any([np.zeros(len(table), bool), *reasons.values()], axis=0)
     columns: dict[str, Floats] = {}
     for term in formula.terms:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from micdb.analysis import scores
+from micdb.analysis.comparable import unlike
 from micdb.analysis.folds import grouped_folds, image_folds
 from micdb.analysis.gather import Frame
 from micdb.analysis.linking import conformal, models
@@ -41,6 +42,7 @@ def link(
     groups: str | Sequence[str] = ("sample",),
     models: Sequence[str] = MODELS,
     hold_out: str | None = "lab",
+    harmonise: str | None = None,
     seed: int = 0,
     level: float = 0.9,
 ) -> Link:
@@ -61,6 +63,9 @@ def link(
         Of ``ridge``, ``elastic``, ``gp`` and ``trees``.
     hold_out
         Column of which each label is held out in turn, beside the folds by group, where there are several.
+    harmonise
+        Column within whose labels all embeddings get the same mean and spread: takes away what a lab's images
+        have in common, true differences too. See `micdb.analysis.harmonise`.
     seed
         Seed of folds, models and bootstrap.
     level
@@ -82,12 +87,13 @@ def link(
         raise UsageError(f"groups is {groups!r}; name columns, for example groups=('sample',)")
     asked = parse(formula)
     by = (groups,) if isinstance(groups, str) else tuple(dict.fromkeys(groups))
-    if hold_out is not None and hold_out != "lab" and hold_out not in frame:
-        raise UnknownColumnError(hold_out, list(getattr(frame, "columns", ())), "the frame that is linked")
-    beside = [name for name in (*METADATA, *WATCHED, hold_out) if name is not None and name in frame]
+    for name in (harmonise, None if hold_out == "lab" else hold_out):
+        if name is not None and name not in frame:
+            raise UnknownColumnError(name, list(getattr(frame, "columns", ())), "the frame that is linked")
+    beside = [name for name in (*METADATA, *WATCHED, hold_out, harmonise) if name and name in frame]
     table, vectors = read(frame, asked, (*asked.columns, *by, *beside))
     known = [name for name in METADATA if name in beside and name not in by]
-    design = build_design(table, asked, groups=by, embeddings=vectors, metadata=known)
+    design = build_design(table, asked, groups=by, embeddings=vectors, metadata=known, harmonise=harmonise)
     return fit_link(design, chosen=models, hold_out=hold_out, seed=seed, level=level)
 
 
@@ -152,7 +158,11 @@ def fit_link(
         n_rows=len(design.y),
         n_groups=design.n_groups,
         dropped=design.dropped,
-        notes=(*design.notes, *_notes(design, names, out=out, level=level)),
+        notes=(
+            *design.notes,
+            *_notes(design, names, out=out, level=level),
+            *_unlike(design, hold_out, seed=seed),
+        ),
         units=units,
         level=level,
         seed=seed,
@@ -225,8 +235,29 @@ def _predictions(design: Design, out: OutOfFold) -> pd.DataFrame:
     )
 
 
+def _unlike(design: Design, by: str | None, *, seed: int) -> list[str]:
+    """Return a warning for each space in which labs lie apart."""
+    if by is None or by not in design.table or design.harmonise == by:
+        return []
+    labels = design.table[by].astype(str).to_numpy(dtype=object)
+    notes = []
+    for space, vectors in design.features.embeddings.items():
+        with one_thread():
+            apart = unlike(vectors, labels, design.groups, seed=seed)
+        if apart:
+            notes.append(
+                f"not comparable in {space}: {', '.join(apart)}; db.comparable(by={by!r}) tells in what, "
+                f"harmonise={by!r} takes it away"
+            )
+    return notes
+
+
 def _notes(design: Design, names: Sequence[str], *, out: OutOfFold, level: float) -> list[str]:
     notes = []
+    if design.harmonise:
+        notes.append(
+            f"embeddings harmonised within {design.harmonise}: what all images of one have in common is gone"
+        )
     training = [len(np.unique(design.groups[out.fold != k])) for k in np.unique(out.fold)]
     needed = conformal.groups_needed(level)
     if min(training) < needed:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from micdb.analysis.gather import Frame, Vectors, read_table, read_vectors
 from micdb.analysis.linking.features import evaluate, plain
@@ -28,6 +29,8 @@ from micdb.analysis.threads import one_thread
 from micdb.errors import UsageError
 from micdb.provenance import package_version
 from micdb.store.files import fsync_file
+
+Floats = NDArray[np.float64]
 
 CARD, MODELS = "link.json", "link.skops"
 _FORMAT = 1
@@ -62,6 +65,8 @@ class Predictor:
         What gives the intervals.
     measured
         What it reached on unseen groups, for its card.
+    harmonise, like
+        Column within whose labels embeddings are made alike; space -> the mean and spread they get.
     """
 
     formula: LinkFormula
@@ -73,6 +78,8 @@ class Predictor:
     taught: Taught
     calibration: Calibration
     measured: Mapping[str, Any]
+    harmonise: str | None = None
+    like: Mapping[str, tuple[Floats, Floats]] = field(default_factory=dict)
 
     def predict(self, frame: Frame | pd.DataFrame) -> pd.DataFrame:
         """Predict the target of images.
@@ -95,9 +102,19 @@ class Predictor:
             A column or kind of vector is not there.
         """
         names = tuple(dict.fromkeys(name for term in self.formula.terms for name in term.columns))
-        table, vectors = read(frame, self.formula, names, spaces=self.spaces)
+        extra = (self.harmonise,) if self.harmonise else ()
+        table, vectors = read(frame, self.formula, (*names, *extra), spaces=self.spaces)
         values = pd.DataFrame({name: plain(table[name]) for name in names}, index=table.index)
-        features, reasons = evaluate(values, self.formula, vectors, keys=table["uid"], levels=self.levels)
+        alike = table[self.harmonise] if self.harmonise else None
+        features, reasons = evaluate(
+            values,
+            self.formula,
+            vectors,
+            keys=table["uid"],
+            levels=self.levels,
+            harmonise=alike,
+            like=self.like,
+        )
         made = pd.DataFrame(
             {"uid": table["uid"].to_numpy(), "predicted": np.nan, "low": np.nan, "high": np.nan}
         )
@@ -129,10 +146,12 @@ class Predictor:
             "part": self.calibration.part,
             "residuals": self.calibration.residuals,
             "groups": self.calibration.groups,
+            "like": {space: list(both) for space, both in self.like.items()},
         }
         card = {
             "format": _FORMAT, "micdb": package_version(), "formula": self.formula.text, "model": self.model,
             "unit": self.unit, "level": self.level, "spaces": dict(self.spaces),
+            "harmonise": self.harmonise,
             "levels": {name: list(values) for name, values in self.levels.items()},
             "measured": dict(self.measured),
         }  # fmt: skip
@@ -208,5 +227,6 @@ def load_link(folder: str | PathLike[str]) -> Predictor:
     calibration = Calibration(tuple(members[1:]), held["part"], held["residuals"], held["groups"])
     return Predictor(
         parse(card["formula"]), card["model"], card["unit"], card["level"], card["spaces"], card["levels"],
-        members[0], calibration, card["measured"],
+        members[0], calibration, card["measured"], card["harmonise"],
+        {space: (mean, spread) for space, (mean, spread) in held["like"].items()},
     )  # fmt: skip

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from micdb.analysis.gather import Frame
+from micdb.analysis.harmonise import levels
 from micdb.analysis.linking import explain
 from micdb.analysis.linking.design import Design
 from micdb.analysis.linking.next_sample import next_samples
@@ -104,9 +105,10 @@ class Link:
             taught = teach(design, (self.best,), rows=rows, seed=self.seed)
             calibration = calibrate(design, taught, rows=rows, seed=self.seed)[self.best]
         spaces = dict(zip(design.formula.embeddings, self.space, strict=True))
+        like = {space: levels(matrix) for space, matrix in design.features.embeddings.items()}
         return Predictor(
             design.formula, self.best, design.unit, self.level, spaces, design.levels, taught[self.best],
-            calibration, self.as_json(),
+            calibration, self.as_json(), design.harmonise, like if design.harmonise else {},
         )  # fmt: skip
 
     def predict(self, frame: Frame | pd.DataFrame) -> pd.DataFrame:

@@ -68,20 +68,21 @@ class Strength:
         return self.slope * (self.most - self.least) < _EVEN * self.offset
 
     @property
-    def _middle(self) -> float:
+    def middle(self) -> float:
+        """Its variance at the middle grey value."""
         return self.slope * (self.most - self.least) / 2 + self.offset
 
     def stabilised(self, value: Floats) -> Floats:
         """Return values with a noise of 1."""
         if self._even:
-            return value / math.sqrt(self._middle)
+            return value / math.sqrt(self.middle)
         inside = self.slope * (value - self.least) + self.offset + 0.375 * self.slope**2
         return 2 / self.slope * np.sqrt(np.maximum(inside, 0.0))
 
     def back(self, value: Floats) -> Floats:
         """Return the values of means of stabilised ones, without bias where there are some counts."""
         if self._even:
-            return value * math.sqrt(self._middle)
+            return value * math.sqrt(self.middle)
         square = np.square(np.maximum(value, 0.0) * self.slope / 2) - 0.125 * self.slope**2
         return (square - self.offset) / self.slope + self.least
 

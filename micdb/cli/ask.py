@@ -203,6 +203,30 @@ def link(
 
 
 @app.command()
+def comparable(
+    db: Db = None,
+    by: Annotated[str, typer.Option(help="Column of the labels that are compared.")] = "lab",
+    embedding: Annotated[str, typer.Option(help="Extractor or space of the vectors.")] = "texture",
+    within: Annotated[str, typer.Option(help="Column of what is the same in any lab.")] = "material",
+    measures: Annotated[str, typer.Option(help="Columns that should be alike for one material.")] = "",
+    where: Where = None,
+    seed: Annotated[int, typer.Option(help="Seed of permutations and folds.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether the images of different labs or instruments can be compared, and in what they differ."""
+    from micdb import opening
+
+    with opening.open(chosen(db)) as base:
+        frame = base.images.query(where) if where else base.images
+        options: dict[str, Any] = {"embedding": embedding, "within": within or None, "seed": seed}
+        found = frame.comparable(by=by, measures=split(measures) if measures else (), **options)
+    if as_json:
+        output.print_json(found.as_json())
+    else:
+        output.console().print(repr(found), markup=False, highlight=False)
+
+
+@app.command()
 def predict(
     folder: Annotated[Path, typer.Argument(help="What micdb link --save wrote.")],
     db: Db = None,

@@ -223,6 +223,10 @@ class Answers:
         """Return a map of the images; see `micdb.analysis.embedding_map.embedding_map`."""
         return self._opened(self.context.embedding_map)(self, by=by)
 
+    def comparable(self, *, by: str = "lab", **options: Any) -> Any:
+        """Compare the images of labs or other labels; see `micdb.analysis.comparable.comparable`."""
+        return self._opened(self.context.comparable)(self, by=by, **options)
+
     def find_motif(
         self,
         motif: Motif,
@@ -332,7 +336,7 @@ class Answers:
         return self._query()
 
     def _opened(self, analysis: Callable[..., Any] | None) -> Callable[..., Any]:
-        self._require_images("classify(), suggest() and embedding_map()")
+        self._require_images("classify(), suggest(), embedding_map() and comparable()")
         if analysis is None:
             raise UsageError("this frame knows no database: open one with micdb.open()")
         return analysis

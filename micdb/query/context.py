@@ -25,7 +25,7 @@ class Context:
     read_picture
         Opens a microscope file as a `Picture` (``image`` is -1), for searching by example; the
         query layer may not import ingest.
-    link, classify, suggest, embedding_map
+    link, classify, suggest, embedding_map, comparable
         What ``frame.link``, ``frame.classify``, ... ask for; analysis lies above the query layer. None where
         no database is open.
     load_images
@@ -41,3 +41,4 @@ class Context:
     classify: Callable[..., Any] | None = None
     suggest: Callable[..., Any] | None = None
     embedding_map: Callable[..., Any] | None = None
+    comparable: Callable[..., Any] | None = None
