@@ -60,16 +60,18 @@ def images_behind(frame: Frame) -> np.ndarray:
     grouped = [index for index, step in enumerate(steps) if isinstance(step, verbs.Group)]
     before = Frame(frame.context, frame.base, vocabulary=frame.vocabulary)
     for step in steps[: grouped[0]] if grouped else steps:
-        before = before.then(step)
+        if frame.base == "images" or not isinstance(step, verbs.Select):  # the uid of the image must stay
+            before = before.then(step)
     if before.of_images:
         return np.array(list(dict.fromkeys(before.pks().tolist())), np.int64)
     if frame.base in ("samples", "properties", "runs", "images"):
         return np.empty(0, np.int64)
-    if "image" not in before.columns:  # a verb took it away, and none that came before shows other rows
+    if "image" not in before.columns:  # renamed: whichever images have such rows
         before = Frame(frame.context, frame.base, vocabulary=frame.vocabulary)
     uids = [uid for uid in before.unique("image") if uid is not None]
     every = Frame(frame.context, "images")
-    return every[every.uid.isin(uids)].pks()
+    keys: np.ndarray = every[every.uid.isin(uids)].pks()
+    return keys
 
 
 class _Walk:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from micdb.bundle.citation.whom import Citation, Creator
 from micdb.exchange.crate import CRATE, VERSION, licence
@@ -60,6 +61,10 @@ def write_crate(
     people = [
         add(_identifier(one, number), **_properties(one)) for number, one in enumerate(citation.creators, 1)
     ]
+    for person, one in zip(people, citation.creators, strict=True):
+        if one.affiliation:
+            home = {"@type": "Organization", "name": one.affiliation}
+            person["affiliation"] = add(f"#affiliation-{quote(one.affiliation, safe='')}", **home)
     crate.creator = crate.root_dataset["author"] = people
     crate.publisher = add("#publisher", **{"@type": "Organization", "name": citation.publisher})
     program = {"@type": "SoftwareApplication", "name": "micdb", "softwareVersion": package_version()}
@@ -83,4 +88,4 @@ def _properties(one: Creator) -> dict[str, str]:
     made = {"@type": "Organization" if one.organisation else "Person", "name": one.name}
     if one.parts:
         made |= {"familyName": one.parts[0], "givenName": one.parts[1]}
-    return made | ({"affiliation": one.affiliation} if one.affiliation else {})
+    return made

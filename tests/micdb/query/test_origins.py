@@ -46,4 +46,6 @@ def test_images(im, planted):
     }
     defects = Frame(im.context, "defects")
     assert set(images_behind(defects[["kind"]])) == {every["one"], every["three"]}
+    loops = defects[defects.kind == "loop"][["kind"]]
+    assert images_behind(loops).tolist() == [every["one"]]
     assert images_behind(Frame(im.context, "samples")).size == 0

@@ -26,7 +26,8 @@ from micdb.testing.fakes import FakeExtractor
 
 make = SimpleNamespace(**run_path(str(Path(__file__).parents[3] / "data" / "delivery" / "make.py")))
 CFF = files("check_jsonschema") / "builtin_schemas" / "vendor" / "citation-file-format.json"
-JANE = "Doe, Jane (0000-0002-1825-0097)"
+DOE = {"name": "Doe, Jane", "orcid": "0000-0002-1825-0097"}
+JANE = f"{DOE['name']} ({DOE['orcid']})"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,9 @@ def q(lab):
 @pytest.fixture(scope="module")
 def bundle(lab, q, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "bundle"
-    lab.cite(q.to_pandas(), folder, title='Spots & "dots"', creators=[JANE, "Lab A"])
+    lab.cite(
+        q.to_pandas(), folder, title='Spots & "dots"', creators=[{**DOE, "affiliation": "Lab B"}, "Lab A"]
+    )
     return folder
 
 
@@ -117,6 +120,7 @@ def test_the_crate_lists_every_file_with_its_hash(bundle):
     del there["ro-crate-metadata.json"]
     assert set(listed) == set(there)
     assert all(listed[name]["sha256"] == file_hash(path) for name, path in there.items())
+    assert crate.root_dataset["author"][0]["affiliation"]["name"] == "Lab B"
     kinds = {one["name"]: one.type for one in crate.root_dataset["creator"]}
     assert kinds == {"Doe, Jane": "Person", "Lab A": "Organization"}
     assert crate.root_dataset["license"].id == "https://spdx.org/licenses/CC-BY-4.0"
