@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from micdb.embed.extractors.micro_pattern import LENGTH, WEIGHTS, patterns
-from micdb.embed.extractors.texture import Texture
+from micdb.embed.extractors.texture import Further, Texture
 from micdb.embed.extractors.texture_patches import TexturePatches
 from micdb.embed.micro.spectrum import ORDERS, Spectrum, spectrum
 from micdb.embed.nets import weights
@@ -69,17 +69,17 @@ class Micro(Texture):
         """Return the pattern ``(dim,)`` of one image."""
         return np.asarray(patterns([image])[0])
 
-    def further(
-        self, frame: npt.NDArray[np.float64], picture: Picture
-    ) -> tuple[dict[str, pa.Table], dict[str, tuple[float | None, str | None]]]:
+    def further(self, frame: npt.NDArray[np.float64], picture: Picture) -> Further:
         """Return the spectrum and its lengths; nothing where the scale is unknown."""
         if picture.pixel_size is None:
             return {}, {}
         seen = spectrum(frame, picture.pixel_size)
         if isinstance(seen, str):
             return {}, {}
-        lengths = {"peak_wavelength": (seen.peak, "nm"), "mean_wavelength": (seen.mean, "nm")}
-        return {"spectra": _rows(picture.image, seen)}, lengths
+        return {"spectra": _rows(picture.image, seen)}, {
+            "peak_wavelength": (seen.peak, "nm"),
+            "mean_wavelength": (seen.mean, "nm"),
+        }
 
 
 class MicroPatches(TexturePatches):

@@ -25,6 +25,7 @@ from micdb.populate.facts import EMBEDDINGS
 from micdb.records import Picture, Refusal
 
 UNSCALED = "texture@px"
+Further = tuple[dict[str, pa.Table], dict[str, tuple[float | None, str | None]]]  # tables and roll-ups
 
 _MOST_FRAMES = 16  # of a stack, evenly spaced; more frames of one scene add time and no knowledge
 _CLIP = 3.0  # [standard deviation] one extreme feature must not decide a cosine
@@ -140,7 +141,7 @@ class Texture(Extractor):
         self,
         frame: npt.NDArray[np.float64],  # noqa: ARG002
         picture: Picture,  # noqa: ARG002
-    ) -> tuple[dict[str, pa.Table], dict[str, tuple[float | None, str | None]]]:
+    ) -> Further:
         """Return other tables and roll-ups of a picture that has vectors; none here.
 
         Parameters
