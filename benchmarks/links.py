@@ -4,6 +4,8 @@ WHAT is ``steel``: yield strength of 312 steels from their composition, FOLDER h
 the folds are those of the published benchmark (Matbench 0.1, Dunn et al., npj Comput. Mater. 6, 138, 2020).
 ``uhcs``: heat treatment of ultrahigh-carbon steel from micrographs, FOLDER holds ``labels.csv`` and images;
 whole specimens are left out, with a support vector machine on local binary patterns on the same folds.
+``coarsening``: sizes of carbides at 800 C over time from their masks, FOLDER is uhcs_spheroidite. ``loops``:
+annotated loops in a film under irradiation against fluence, FOLDER is insitu_tem_loops.
 ``planted``: simulated tables with a known link, with a laboratory that goes with the target, and with noise.
 """
 
@@ -16,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
+from scipy import ndimage
 from skimage.feature import local_binary_pattern
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
@@ -26,10 +30,13 @@ import micdb as mdb
 from micdb.analysis import scores
 from micdb.analysis.folds import grouped_folds, image_folds
 from micdb.analysis.gather import Vectors
+from micdb.analysis.kinetics import coarsening
 from micdb.analysis.linking.design import build_design
 from micdb.analysis.linking.link import MODELS, fit_link
+from micdb.analysis.linking.link import link as mdb_link
 from micdb.analysis.linking.validate import cross_predict
 from micdb.analysis.threads import one_thread
+from micdb.embed.micro.objects import measure
 
 Floats = npt.NDArray[np.float64]
 
@@ -108,6 +115,44 @@ def uhcs(folder: Path) -> None:
         print(f"LBP + SVM, folds by {by}, cooling: accuracy {right:.3f}, macro-F1 {f1:.3f}")
 
 
+def coarsened(folder: Path) -> None:
+    """Print area-weighted mean diameters of the parts of masks at 800 C, and the law they follow."""
+    labels = pd.read_csv(folder / "labels.csv")
+    labels = labels[(labels["anneal_temperature_C"] == 800) & labels["um_per_px"].notna()]
+    rows = []
+    for hours, mine in labels.groupby(labels["anneal_minutes"] / 60):
+        each = [_weighted(folder / one.mask, one.um_per_px) for one in mine.itertuples()]
+        diameter, weight = (np.concatenate(one) for one in zip(*each, strict=True))
+        mean = float(np.average(diameter, weights=weight))
+        of_images = [float(np.average(size, weights=area)) for size, area in each]
+        sd = float(np.std(of_images, ddof=1) / np.sqrt(len(each)))  # images differ by more than particles
+        rows.append((hours, mean, sd))
+        print(f"{hours:g} h: {mean:.2f} +- {sd:.2f} um, {len(diameter)} particles, {len(mine)} images")
+    found = coarsening(*np.array(rows).T)
+    print(
+        f"d**n = d0**n + k t: n {found.exponent:.1f} ({found.low:.1f} to {found.high:.1f}), "
+        f"d0 {found.start:.2f} um, misfit {found.misfit:.1f}"
+    )
+
+
+def loops(folder: Path) -> None:
+    """Print the correlation of annotated loops with fluence, and the link between them."""
+    labels, boxes = pd.read_csv(folder / "labels.csv"), pd.read_csv(folder / "boxes.csv")
+    frame = next(name for name in ("frame", "image", "file") if name in labels and name in boxes)
+    table = labels.assign(loops=labels[frame].map(boxes[frame].value_counts())).rename(
+        columns={"fluence_1e14_ions_cm2": "fluence"}
+    )
+    known = table.dropna(subset=["fluence", "loops"])
+    print(f"Pearson r {np.corrcoef(known['fluence'], known['loops'])[0, 1]:.3f} of {len(known)} frames")
+    print(mdb_link(table, "loops ~ fluence", groups=frame, models=["ridge"], level=0.8))
+
+
+def _weighted(mask: Path, um_per_px: float) -> tuple[Floats, Floats]:
+    """Return the diameters of the parts of a mask [um] and their areas."""
+    parts = measure(ndimage.label(np.array(Image.open(mask).convert("L")) > 0)[0].astype(np.int32))
+    return parts.diameter * um_per_px, parts.area_px.astype(np.float64)
+
+
 def planted() -> None:
     """Print how often a link is found where there is one, none, or a lab in the way."""
     for what in ("link", "noise", "confounder"):
@@ -165,7 +210,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("steel", "uhcs", "planted"))
+    folders = {"steel": steel, "uhcs": uhcs, "coarsening": coarsened, "loops": loops}
+    parser.add_argument("what", choices=(*folders, "planted"))
     parser.add_argument("folder", type=Path, nargs="?")
     given = parser.parse_args()
     if given.what == "planted":
@@ -173,7 +219,7 @@ def main() -> None:
     elif given.folder is None:
         parser.error(f"{given.what} needs a FOLDER")
     else:
-        {"steel": steel, "uhcs": uhcs}[given.what](given.folder)
+        folders[given.what](given.folder)
 
 
 if __name__ == "__main__":
