@@ -101,6 +101,16 @@ def test_other_parameters_are_another_run_and_the_current_one(db):
         assert connection.scalar(sa.select(sa.func.count()).select_from(results.model)) == 1
 
 
+def test_where_something_lies_makes_no_other_run_and_the_last_place_is_kept(db, monkeypatch):
+    monkeypatch.setattr(FakeExtractor, "places", frozenset({"seconds"}))
+    first = populate(db)
+    moved = populate(db, parameters={"seconds": 0.001})
+    assert (moved.run, moved.added) == (first.run, 0)
+    with reading(db.engine) as connection:
+        (parameters,) = connection.execute(sa.select(results.run.c.parameters)).scalars()
+    assert parameters == {"smallest": 8, "seconds": 0.001}
+
+
 def test_mistakes_are_told_before_anything_is_written(db):
     with pytest.raises(UsageError, match=r"workers is -1; it must be 0 \(one per processor\) or more"):
         populate(db, workers=-1)
