@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sys
 from dataclasses import replace
 
@@ -96,6 +97,9 @@ def test_a_unit_vector_of_the_length_of_the_network(networks, kind):
     assert found.shape == (LENGTHS[kind],)
     assert np.linalg.norm(found) == pytest.approx(1, abs=1e-6)
     assert abs(found @ vector(networks / kind, picture(noise(2) ** 3))) < 1 - 1e-6
+    sent = pickle.loads(pickle.dumps(PretrainedBackbone(model=str(networks / kind))))  # to another process
+    (answer,) = sent.extract([picture(noise(1))])
+    np.testing.assert_array_equal(answer.tables["embeddings"]["vector"][0].as_py(), found)
 
 
 def test_the_numbers_are_those_of_transformers(networks):
