@@ -129,7 +129,7 @@ def _merge(members: Mapping[str, Database]) -> tuple[Engine, Path]:
         statistics.refresh(engine)
         driver = engine.raw_connection()  # a transaction would not let the journal be changed
         try:
-            driver.execute("PRAGMA journal_mode=DELETE")  # type: ignore[attr-defined]
+            driver.execute("PRAGMA journal_mode=DELETE")
         finally:
             driver.close()
     except BaseException:

@@ -83,7 +83,7 @@ def export(
             if advance:
                 advance(output.short(path), number, total)
 
-        forms = {"sample": given, "raw": raw, "scale_bar": scale_bar, "level": level}
+        forms: dict[str, Any] = {"sample": given, "raw": raw, "scale_bar": scale_bar, "level": level}
         done = base.export(text, to, as_=as_, overwrite=overwrite, watch=watch, **forms)
     if as_json:
         output.print_json(done.as_json())

@@ -57,7 +57,7 @@ def terms(
     from micdb import opening
 
     given = {"licence": licence, "embargo_until": embargo}
-    wanted = {key: value for key, value in given.items() if value is not None}
+    wanted: dict[str, str | None] = {key: value for key, value in given.items() if value is not None}
     if free:
         wanted["embargo_until"] = None
     with opening.open(chosen(db)) as base:

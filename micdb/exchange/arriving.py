@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from micdb.catalog.engine import writing
 from micdb.catalog.rows import record
 from micdb.exchange.bundle import identity, opened_bundle
 from micdb.exchange.conflicts import check_policy
-from micdb.exchange.desk import Desk, Study, only_import, rehearsal
+from micdb.exchange.desk import Desk, Keys, Study, only_import, rehearsal
 from micdb.exchange.histories import Histories
 from micdb.exchange.images import join_images
-from micdb.exchange.joining import Merge, received_key
+from micdb.exchange.joining import Merge, Row, received_key
 from micdb.exchange.manifest import Manifest
 from micdb.exchange.outgoing import grouped
 from micdb.exchange.report import Imported
@@ -136,6 +137,20 @@ def _join_entities(merge: Merge, write: Connection, names: Mapping[str, str]) ->
     return converted
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Rows that join in one transaction."""
+
+    merge: Merge
+    rows: Sequence[Row]
+
+    def join_values(self, write: Connection, _: Keys) -> None:
+        self.merge.join(write, VALUE, self.rows)
+
+    def join_drawings(self, write: Connection, _: Keys) -> None:
+        Histories(self.merge, write).join_drawings(self.rows)
+
+
 def _join_values(merge: Merge, converted: Mapping[int, Units]) -> None:
     """Let property values join; two laboratories' values of one property are two measurements."""
     v = t.property_value.c
@@ -146,7 +161,7 @@ def _join_values(merge: Merge, converted: Mapping[int, Units]) -> None:
             unit = converted.get(row["property_def_pk"])
             made = row if unit is None else in_our_unit(row, unit)
             rows.append({**made, "natural_key": received_key(row["uid"])})
-        merge.desk.write((), lambda write, _, rows=rows: merge.join(write, VALUE, rows))
+        merge.desk.write((), _Step(merge, rows).join_values)
 
 
 def _join_drawings(merge: Merge) -> None:
@@ -155,7 +170,7 @@ def _join_drawings(merge: Merge) -> None:
     query = sa.select(m.pk, m.uid).where(drawn).order_by(m.pk)
     rows = [dict(row) for row in merge.supply.connection.execute(query).mappings()]
     for some in grouped(rows, BATCH):
-        merge.desk.write((), lambda write, _, some=some: Histories(merge, write).join_drawings(some))
+        merge.desk.write((), _Step(merge, some).join_drawings)
 
 
 def _note(engine: Engine, done: Imported, bundle: str, manifest: Manifest) -> None:

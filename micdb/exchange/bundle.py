@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 import zipfile
@@ -26,11 +27,13 @@ from micdb.errors import NotFoundError, StoreError
 from micdb.exchange import manifest as listing
 from micdb.exchange.manifest import Manifest
 from micdb.exchange.outgoing import RUN
+from micdb.exchange.selection import ORDER
 from micdb.exchange.stubs import stub
 from micdb.exchange.supply import Supply
 from micdb.provenance import file_hash
 from micdb.store.parts import IMAGE, read_part
 
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,62}")  # a table in parts; it becomes the name of a folder
 # What bundles leave out because it is only true at home, as a catalog needs it.
 _HERE: dict[str, dict[str, Any]] = {
     "object": {"state": "live"},
@@ -104,8 +107,9 @@ def _unpacked(path: Path, folder: Path) -> Path:
             folder.mkdir()
             if listing.NAME in pack.namelist():
                 pack.extract(listing.NAME, folder)
-            for name in listing.read(folder).members:
-                if name in pack.namelist():
+            known = {info.filename: info.file_size for info in pack.infolist()}
+            for name, member in listing.read(folder).members.items():
+                if known.get(name) == member.size:  # else `verify` tells; a longer one could fill the disk
                     pack.extract(name, folder)
     except (zipfile.BadZipFile, OSError) as error:
         raise StoreError(f"{path} is no readable zip file ({error}); get the bundle again") from error
@@ -121,7 +125,7 @@ def _catalog(path: Path, folder: Path, manifest: Manifest) -> Engine:
         else:
             schema.create(engine, at=manifest.schema)
         with restructuring(engine) as connection:
-            _Loader(connection, folder).load()
+            _Loader(connection, folder, manifest).load()
         if manifest.schema != schema.HEAD:
             schema.upgrade(engine)
     except BaseException:
@@ -133,12 +137,13 @@ def _catalog(path: Path, folder: Path, manifest: Manifest) -> Engine:
 class _Loader:
     """Gives the rows of a bundle local keys: numbers in the order of their uids."""
 
-    def __init__(self, connection: Connection, folder: Path) -> None:
-        self.connection = connection
+    def __init__(self, connection: Connection, folder: Path, manifest: Manifest) -> None:
+        self.connection, self.manifest = connection, manifest
         self.files = {path.stem: path for path in sorted((folder / "catalog").glob("*.parquet"))}
         self.keys: dict[str, dict[str, int]] = {}
         tables = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")
-        self.known = [name for (name,) in tables if name in self.files]
+        here = {name for (name,) in tables}
+        self.known = [table.name for table in ORDER if table.name in here and table.name in self.files]
 
     def load(self) -> None:
         """Insert every row; what they refer to and is not there becomes a stub."""
@@ -177,12 +182,22 @@ class _Loader:
             outer = column.removesuffix("_pk") + ("_sha256" if target == "object" else "_uid")
             if outer in made:
                 made[column] = self._key(target, made.pop(outer))
+        if name == "object":
+            self._check_file(row)
         if name == "part":
+            if not _WORD.fullmatch(row["table_name"]):
+                raise StoreError(f"the bundle has a part of the table {row['table_name']!r}; do not trust it")
             for end in ("min_image", "max_image"):
                 made[end] = self._key("micrograph", made.pop(f"{end}_uid"))
         if name == "property_value":
             made["natural_key"] = made["uid"]
         return made
+
+    def _check_file(self, row: Mapping[str, Any]) -> None:
+        """Refuse a row of a file that is none of the bundle's, or another one."""
+        member = self.manifest.members.get(row["path"])
+        if member is None or member.sha256 != row["sha256"]:
+            raise StoreError(f"the bundle has no file {row['path']!r} of that hash; do not trust it")
 
     def _key(self, table: str, uid: str | None) -> int | None:
         if uid is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -15,7 +14,7 @@ from sqlalchemy import Connection, Engine, Table
 
 from micdb.catalog.engine import reading
 from micdb.catalog.rows import add
-from micdb.catalog.tables import conflict, event
+from micdb.catalog.tables import conflict
 from micdb.errors import UsageError, suggestion
 from micdb.exchange.report import Disagreement, Imported
 from micdb.exchange.shape import outer_name, reference
@@ -24,27 +23,15 @@ from micdb.provenance import canonical_json, now
 POLICIES = ("ours", "theirs", "newest", "fail")
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One version of a row: what to call it, what it says, and when it was said last."""
-
-    row: Mapping[str, Any]
-    moment: str
-
-
 def check_policy(policy: str) -> None:
     """Refuse a policy that there is not."""
     if policy not in POLICIES:
         raise UsageError(f"no policy {policy!r} for conflicts{suggestion(policy, POLICIES)}")
 
 
-def moment(connection: Connection, row: Mapping[str, Any]) -> str:
-    """Return when a row was written last, as far as its database knows.
-
-    The latest of the event that speaks of it, its ``created_at``, and the time within its uid.
-    """
-    last = connection.scalar(sa.select(sa.func.max(event.c.at)).where(event.c.uid == row["uid"]))
-    return max(last or "", row.get("created_at") or "", _born(row["uid"]))
+def moment(row: Mapping[str, Any]) -> str:
+    """Return when a row was written, as far as it says: its ``created_at``, or the time within its uid."""
+    return max(row.get("created_at") or "", _born(row["uid"]))
 
 
 def _born(uid: str) -> str:

@@ -11,7 +11,8 @@ import pandas as pd
 from micdb.catalog import statistics
 from micdb.errors import UsageError
 from micdb.exchange import conflicts, terms
-from micdb.exchange.arriving import Imported, import_bundle
+from micdb.exchange.arriving import import_bundle
+from micdb.exchange.report import Imported
 from micdb.exchange.written import BundleWritten, Order, Watcher, write_bundle
 from micdb.query.frame import Frame
 from micdb.query.tables import Tables

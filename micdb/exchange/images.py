@@ -14,6 +14,7 @@ from micdb.exchange.desk import Incoming, Keys, copy_of
 from micdb.exchange.joining import Merge, Row
 from micdb.exchange.outgoing import grouped
 from micdb.exchange.shape import ACQUISITION, MICROGRAPH, SAME_IMAGE, SOURCE
+from micdb.store.files import object_path
 
 BATCH = 256  # images of one transaction: their files are copied before it begins
 
@@ -64,7 +65,7 @@ class _Batch:
         )
         live, root = set(here.scalars()), self.merge.supply.root
         return {
-            one.sha256: copy_of(root / one.path, one.sha256, one.path)
+            one.sha256: copy_of(root / one.path, one.sha256, object_path(one.sha256))
             for one in wanted
             if one.sha256 not in live
         }
@@ -131,7 +132,7 @@ class _Batch:
                 if ours not in taken:  # two channels of one file are two images even when they are equal
                     taken.add(ours)
                     row = connection.execute(sa.select(t.micrograph).where(m.pk == ours)).mappings().one()
-                    found[pk] = row
+                    found[pk] = dict(row)
         return found
 
     def _by_file(self, connection: Connection, rows: Sequence[Row]) -> dict[int, int]:

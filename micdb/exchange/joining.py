@@ -99,7 +99,7 @@ class Merge:
         table = shape.table
         listed = text_list(write, [row["uid"] for row in rows])
         known = write.execute(sa.select(table).where(table.c.uid.in_(sa.select(listed.c.value)))).mappings()
-        by_uid = {row["uid"]: row for row in known}
+        by_uid: dict[str, Row] = {row["uid"]: dict(row) for row in known}
         found = {row["pk"]: by_uid[row["uid"]] for row in rows if row["uid"] in by_uid}
         left = [row for row in rows if row["pk"] not in found]
         return found | self._by_name(write, shape, left) if shape.natural and left else found
@@ -118,7 +118,7 @@ class Merge:
             listed = text_list(write, first)
             wanted = column.in_(sa.select(listed.c.value))
         held = {
-            tuple(row[name] for name in natural): row
+            tuple(row[name] for name in natural): dict(row)
             for row in write.execute(sa.select(table).where(wanted)).mappings()
         }
         return {pk: held[name] for pk, name in called.items() if name in held}
@@ -163,7 +163,7 @@ class Merge:
         held = {
             tuple(row) for row in write.execute(sa.select(*(table.c[name] for name in names)).where(wanted))
         }
-        fresh = {}
+        fresh: dict[tuple[Any, ...], Row] = {}
         for row in made:
             name = tuple(row[one] for one in names)
             if name not in held:
@@ -212,8 +212,7 @@ class Merge:
     ) -> None:
         """Decide which version stays current, and keep the other."""
         table = shape.table
-        moments = conflicts.moment(write, ours), conflicts.moment(self.supply.connection, theirs)
-        kept = conflicts.choose(self.policy, *moments)
+        kept = conflicts.choose(self.policy, conflicts.moment(ours), conflicts.moment(theirs))
         sides = [{**ours, **{name: pair[side] for name, pair in differing.items()}} for side in (0, 1)]
         here, there = (conflicts.named(write, table, side) for side in sides)
         outer = {name: name if name in here else name.removesuffix("_pk") + "_uid" for name in differing}

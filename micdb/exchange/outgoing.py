@@ -70,7 +70,7 @@ def write_tables(selection: Selection, folder: Path) -> dict[str, int]:
     for table in ORDER:
         if table in (r.part, t.object_):
             continue
-        rows = (_outer(table, row, names) for row in selection.rows(table))
+        rows = (_outer(table, dict(row), names) for row in selection.rows(table))
         count = write_rows(folder / f"{table.name}.parquet", schema_of(table), rows)
         if count:
             counts[table.name] = count
@@ -162,7 +162,7 @@ def parts_of(connection: Connection, run_pk: int) -> dict[str, list[sa.Row[Any]]
     """Return the live parts of a run by table."""
     p, o = r.part.c, t.object_.c
     query = sa.select(p.table_name, p.min_image, p.max_image, o.path).join(t.object_, o.pk == p.object_pk)
-    found: dict[str, list[sa.Row[Any]]] = {}
+    found: dict[str, list[Any]] = {}
     for row in connection.execute(query.where(p.run_pk == run_pk).order_by(p.table_name, p.pk)):
         found.setdefault(row.table_name, []).append(row)
     return found

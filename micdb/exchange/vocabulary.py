@@ -53,27 +53,27 @@ def join_vocabulary(
     pairs: list[tuple[Row, Row]] = []
     for row in rows:
         asked = names.get(row["name"])
-        ours = by_uid.get(row["uid"]) if asked is None else None
-        ours = ours or next((called[name] for name in _names(row, asked) if name in called), None)
-        if ours is None:
+        same = by_uid.get(row["uid"]) if asked is None else None
+        same = same or next((called[name] for name in _names(row, asked) if name in called), None)
+        if same is None:
             fresh.append(_renamed(row, asked))
         else:
-            pairs.append((row, ours))
+            pairs.append((row, same))
         if not is_stub(row):
-            _tell(merge, shape, row, ours, asked)
+            _tell(merge, shape, row, same, asked)
     merge.insert(write, table, [merge.translated(table, row) for row in fresh])
     merge.learn(write, table, fresh)
-    converted = {}
-    for row, ours in pairs:
-        merge.keys[table.name][row["pk"]] = ours["pk"]
+    converted: dict[int, Units] = {}
+    for theirs, ours in pairs:
+        merge.keys[table.name][theirs["pk"]] = ours["pk"]
         if shape is DEFINITION:
-            converted |= _units(row, ours)
-        if row["uid"] == ours["uid"] or row["name"] == ours["name"]:
-            merge.compare(write, shape, ours, row)
+            converted |= _units(theirs, ours)
+        if theirs["uid"] == ours["uid"] or theirs["name"] == ours["name"]:
+            merge.compare(write, shape, ours, theirs)
         else:
             merge.report.known[table.name] += 1
-        if names.get(row["name"]) == ours["name"]:
-            _remember(write, shape, ours, row["name"])
+        if names.get(theirs["name"]) == ours["name"]:
+            _remember(write, shape, ours, theirs["name"])
     return converted
 
 

@@ -103,6 +103,23 @@ def bundle(templates):
     return path
 
 
+@pytest.fixture(scope="session")
+def received(templates, bundle):
+    """Import the bundle once, for tests of what comes after."""
+    shutil.copytree(templates / "empty.micdb", templates / "received.micdb")
+    with micdb.open(templates / "received.micdb") as db:
+        db.import_bundle(bundle)
+    return templates / "received.micdb"
+
+
+@pytest.fixture
+def met(received, tmp_path):
+    """Return the database of another laboratory that has everything of Lab A."""
+    shutil.copytree(received, tmp_path / "met.micdb")
+    with micdb.open(tmp_path / "met.micdb") as db:
+        yield db
+
+
 @pytest.fixture
 def resealed():
     """Return what makes a changed bundle one whose manifest is right again."""

@@ -100,6 +100,8 @@ def test_the_same_on_postgresql(away, bundle, pg_server, tmp_path):
         assert dump(server.root, engine) == dump(away.root)
         same(away, server)
         assert server.fsck(deep=True).clean
+        server.export(server.images, tmp_path / "back", as_="bundle")
+        assert not away.import_bundle(tmp_path / "back").changed
 
 
 def test_rows_first_and_pixels_later(home, away, tmp_path):
@@ -161,6 +163,20 @@ def test_what_is_no_bundle(away, bundle, tmp_path, resealed):
     (tmp_path / "new" / "manifest.json").write_text(json.dumps(said))
     with pytest.raises(StoreError, match=r"names the file '../../outside', which is not below the bundle"):
         away.import_bundle(tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"), [("object", "path", "../../outside.nxs"), ("part", "table_name", "../../x")]
+)
+def test_a_bundle_cannot_write_outside_of_the_database(
+    away, bundle, tmp_path, resealed, *, table, column, value
+):
+    shutil.copytree(bundle, tmp_path / "b")
+    path = tmp_path / "b" / "catalog" / f"{table}.parquet"
+    rows = [{**row, column: value} for row in pq.read_table(path).to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    with pytest.raises(StoreError, match="do not trust it"):
+        away.import_bundle(resealed(tmp_path / "b"))
 
 
 def test_a_bundle_of_an_older_micdb_is_upgraded_on_the_way(home, away, bundle, tmp_path, resealed):

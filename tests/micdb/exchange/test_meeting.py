@@ -26,49 +26,46 @@ def change(db, table, **values):
     return first.uid
 
 
-def test_of_two_versions_ours_stays_and_theirs_is_kept(home, away, bundle, tmp_path):
-    away.import_bundle(bundle)
+def test_of_two_versions_ours_stays_and_theirs_is_kept(home, met, tmp_path):
     uid = change(home, t.micrograph, detector="HAADF")
-    change(away, t.micrograph, detector="BF")
+    change(met, t.micrograph, detector="BF")
     home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
-    (found,) = away.import_bundle(tmp_path / "b").conflicts
+    (found,) = met.import_bundle(tmp_path / "b").conflicts
     assert (found.entity, found.row, found.columns, found.kept) == (
         "micrograph", uid, {"detector": ("BF", "HAADF")}, "ours",
     )  # fmt: skip
-    listed = away.conflicts()
+    listed = met.conflicts()
     assert listed[["row", "source", "column", "ours", "theirs", "kept"]].to_numpy().tolist() == [
         [uid, "Lab A", "detector", "BF", "HAADF", "ours"]
     ]
-    assert away.images[away.images.uid == uid].to_pandas()["detector"].tolist() == ["BF"]
-    before = dump(away.root)
-    again = away.import_bundle(tmp_path / "b")
+    assert met.images[met.images.uid == uid].to_pandas()["detector"].tolist() == ["BF"]
+    before = dump(met.root)
+    again = met.import_bundle(tmp_path / "b")
     assert [one.known for one in again.conflicts] == [True]
-    assert dump(away.root) == before
-    with micdb.catalog.engine.reading(away.engine) as connection:
+    assert dump(met.root) == before
+    with micdb.catalog.engine.reading(met.engine) as connection:
         revision = connection.scalar(sa.select(t.conflict.c.revision))
     assert (revision["detector"], revision["uid"]) == ("HAADF", uid)  # the whole row of theirs is there
     assert not [name for name in revision if name.endswith("_pk")]
 
 
 @pytest.mark.parametrize(("policy", "stays"), [("theirs", "HAADF"), ("newest", "HAADF"), ("ours", "BF")])
-def test_policies(home, away, bundle, tmp_path, *, policy, stays):
-    away.import_bundle(bundle)
-    change(away, t.micrograph, detector="BF")
+def test_policies(home, met, tmp_path, *, policy, stays):
+    change(met, t.micrograph, detector="BF")
     uid = change(home, t.micrograph, detector="HAADF", created_at="2999-01-01T00:00:00Z")  # newer there
     home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
-    away.import_bundle(tmp_path / "b", policy=policy)
-    assert away.images[away.images.uid == uid].to_pandas()["detector"].tolist() == [stays]
-    away.import_bundle(tmp_path / "b", policy=policy)
-    assert len(away.conflicts()) == 1
+    met.import_bundle(tmp_path / "b", policy=policy)
+    assert met.images[met.images.uid == uid].to_pandas()["detector"].tolist() == [stays]
+    met.import_bundle(tmp_path / "b", policy=policy)
+    assert len(met.conflicts()) == 1
 
 
-def test_newest_is_ours_where_ours_was_written_last(home, away, bundle, tmp_path):
-    away.import_bundle(bundle)
-    uid = change(away, t.micrograph, detector="BF", created_at="2999-01-01T00:00:00Z")
+def test_newest_is_ours_where_ours_was_written_last(home, met, tmp_path):
+    uid = change(met, t.micrograph, detector="BF", created_at="2999-01-01T00:00:00Z")
     change(home, t.micrograph, detector="HAADF")
     home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
-    away.import_bundle(tmp_path / "b", policy="newest")
-    assert away.images[away.images.uid == uid].to_pandas()["detector"].tolist() == ["BF"]
+    met.import_bundle(tmp_path / "b", policy="newest")
+    assert met.images[met.images.uid == uid].to_pandas()["detector"].tolist() == ["BF"]
 
 
 def test_the_policy_fail_imports_nothing(home, away, bundle, tmp_path):
@@ -85,13 +82,12 @@ def test_the_policy_fail_imports_nothing(home, away, bundle, tmp_path):
         away.import_bundle(tmp_path / "b", policy="mine")
 
 
-def test_what_is_unknown_here_is_filled(home, away, bundle, tmp_path):
-    away.import_bundle(bundle)
+def test_what_is_unknown_here_is_filled(home, met, tmp_path):
     uid = change(home, t.micrograph, detector="HAADF")
     home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
-    done = away.import_bundle(tmp_path / "b")
+    done = met.import_bundle(tmp_path / "b")
     assert (done.filled, done.conflicts) == ({"micrograph": 1}, [])
-    assert away.images[away.images.uid == uid].to_pandas()["detector"].tolist() == ["HAADF"]
+    assert met.images[met.images.uid == uid].to_pandas()["detector"].tolist() == ["HAADF"]
 
 
 def test_the_embargo_of_an_image_travels(home, away, tmp_path):
@@ -123,39 +119,36 @@ def values(db, name):
     return sorted(found["value"].tolist())
 
 
-def test_two_values_of_one_property_are_two_measurements(home, away, bundle, tmp_path):
-    away.import_bundle(bundle)
+def test_two_values_of_one_property_are_two_measurements(home, met, tmp_path):
     measured(home, "toughness", 3.0, "MPa")
-    measured(away, "toughness", 4.0, "MPa")
+    measured(met, "toughness", 4.0, "MPa")
     home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
-    assert away.import_bundle(tmp_path / "b").conflicts == []
-    assert values(away, "toughness") == [3.0, 4.0]
+    assert met.import_bundle(tmp_path / "b").conflicts == []
+    assert values(met, "toughness") == [3.0, 4.0]
 
 
-def test_values_come_in_our_unit(home, away, bundle, tmp_path):
-    away.import_bundle(bundle)
+def test_values_come_in_our_unit(home, met, tmp_path):
     measured(home, "melting_point", 100.0, "degC", sd=2.0)
-    measured(away, "melting_point", 300.0, "K")
+    measured(met, "melting_point", 300.0, "K")
     home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
-    away.import_bundle(tmp_path / "b")
-    assert values(away, "melting_point") == [300.0, 373.15]
-    found = away.properties[away.properties.property == "melting_point"].to_pandas()
+    met.import_bundle(tmp_path / "b")
+    assert values(met, "melting_point") == [300.0, 373.15]
+    found = met.properties[met.properties.property == "melting_point"].to_pandas()
     assert found["sd"].dropna().tolist() == [2.0]  # a difference: the offset does not enter
-    assert not away.import_bundle(tmp_path / "b").changed
-    assert away.fsck(deep=True).clean
+    assert not met.import_bundle(tmp_path / "b").changed
+    assert met.fsck(deep=True).clean
 
 
-def test_a_name_that_measures_another_thing_is_refused_until_it_is_mapped(home, away, bundle, tmp_path):
-    away.import_bundle(bundle)
+def test_a_name_that_measures_another_thing_is_refused_until_it_is_mapped(home, met, tmp_path):
     measured(home, "size", 3.0, "nm")
-    measured(away, "size", 4.0, "kg")
+    measured(met, "size", 4.0, "kg")
     home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
     with pytest.raises(UsageError, match="the property 'size' is in nm there and in kg here, .* names="):
-        away.import_bundle(tmp_path / "b")
-    done = away.import_bundle(tmp_path / "b", names={"size": "grain_size"})
+        met.import_bundle(tmp_path / "b")
+    done = met.import_bundle(tmp_path / "b", names={"size": "grain_size"})
     told = [(one.entity, one.theirs, one.ours, one.how) for one in done.names]
     assert told == [("property_def", "size", "grain_size", "as asked")]
-    assert (values(away, "size"), values(away, "grain_size")) == ([4.0], [3.0])
+    assert (values(met, "size"), values(met, "grain_size")) == ([4.0], [3.0])
 
 
 def test_a_mapped_name_is_remembered(home, away, bundle, tmp_path):
@@ -236,65 +229,61 @@ def found(db):
     return db.defects.sort_values("uid").to_pandas()["uid"].tolist()
 
 
-def test_what_only_one_side_said_wins(home, away, bundle, tmp_path):
-    away.import_bundle(bundle)
+def test_what_only_one_side_said_wins(home, met, tmp_path):
     first, second, *_ = found(home)
     home.corrections.relabel(first, "void", by="Ann")
     home.corrections.add(
         home.images.to_pandas()["uid"][0], "loop", x_px=3.0, y_px=4.0, detector="spots", by="Ann"
     )
-    away.corrections.reject(second, by="Bob")
+    met.corrections.reject(second, by="Bob")
     home.export(home.images, tmp_path / "b", as_="bundle")
-    done = away.import_bundle(tmp_path / "b")
+    done = met.import_bundle(tmp_path / "b")
     assert done.conflicts == []
-    assert set(away.corrections.history()["by"]) == {"Ann", "Bob"}
-    assert second not in found(away)
-    kinds = away.defects.to_pandas()["kind"].value_counts()
+    assert set(met.corrections.history()["by"]) == {"Ann", "Bob"}
+    assert second not in found(met)
+    kinds = met.defects.to_pandas()["kind"].value_counts()
     assert (kinds["void"], kinds["loop"]) == (1, 2)
-    away.export(away.images, tmp_path / "back", as_="bundle")
+    met.export(met.images, tmp_path / "back", as_="bundle")
     assert home.import_bundle(tmp_path / "back").conflicts == []
-    assert found(home) == found(away)
+    assert found(home) == found(met)
     assert home.corrections.history()["uid"].sort_values().tolist() == (
-        away.corrections.history()["uid"].sort_values().tolist()
+        met.corrections.history()["uid"].sort_values().tolist()
     )
 
 
 @pytest.mark.parametrize(("policy", "kind"), [("ours", "crack"), ("theirs", "void"), ("newest", "crack")])
-def test_what_both_said_differently_is_a_conflict(home, away, bundle, tmp_path, *, policy, kind):
-    away.import_bundle(bundle)
+def test_what_both_said_differently_is_a_conflict(home, met, tmp_path, *, policy, kind):
     first = found(home)[0]
     home.corrections.relabel(first, "void", by="Ann")
-    away.corrections.relabel(first, "crack", by="Bob")  # later
+    met.corrections.relabel(first, "crack", by="Bob")  # later
     home.export(home.images, tmp_path / "b", as_="bundle", level="derived")
-    (one,) = away.import_bundle(tmp_path / "b", policy=policy).conflicts
+    (one,) = met.import_bundle(tmp_path / "b", policy=policy).conflicts
     assert (one.entity, one.row) == ("defect", first)
-    kinds = away.defects.to_pandas()["kind"].tolist()
+    kinds = met.defects.to_pandas()["kind"].tolist()
     assert kinds.count(kind) == 1 and len(kinds) == 15
     assert kinds.count({"crack": "void", "void": "crack"}[kind]) == 0
-    before = dump(away.root)
-    away.import_bundle(tmp_path / "b", policy=policy)
-    assert dump(away.root) == before
+    before = dump(met.root)
+    met.import_bundle(tmp_path / "b", policy=policy)
+    assert dump(met.root) == before
 
 
-def test_drawings_of_both_are_a_conflict_and_later_ones_of_one_side_stand(home, away, bundle, tmp_path):
-    away.import_bundle(bundle)
+def test_drawings_of_both_are_a_conflict_and_later_ones_of_one_side_stand(home, met, tmp_path):
     image, other = home.images.to_pandas()["uid"][:2]
     ones, twos = np.ones((16, 20), int), np.full((16, 20), 2)
     names = ("a", "b", "c")
     home.annotations.draw(image, ones, classes=names, by="Ann")
     home.annotations.draw(other, ones, classes=names, by="Ann")
-    away.annotations.draw(other, twos, classes=names, by="Bob")
+    met.annotations.draw(other, twos, classes=names, by="Bob")
     home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
-    (one,) = away.import_bundle(tmp_path / "b").conflicts
+    (one,) = met.import_bundle(tmp_path / "b").conflicts
     assert (one.entity, one.row) == ("micrograph", other)
-    assert (away.annotations.mask(image).labels == 1).all()
-    assert (away.annotations.mask(other).labels == 2).all()
-    away.import_bundle(tmp_path / "b", policy="theirs")
-    assert (away.annotations.mask(other).labels == 1).all()
+    assert (met.annotations.mask(image).labels == 1).all()
+    assert (met.annotations.mask(other).labels == 2).all()
+    met.import_bundle(tmp_path / "b", policy="theirs")
+    assert (met.annotations.mask(other).labels == 1).all()
 
 
-def test_values_that_were_replaced_there_are_replaced_here(home, away, bundle, scans, tmp_path):
-    away.import_bundle(bundle)
+def test_values_that_were_replaced_there_are_replaced_here(home, met, scans, tmp_path):
     folder = shutil.copytree(scans, tmp_path / "scans")
     sheet = folder / "samples.csv"
     home.ingest(folder, sheet=sheet, map=folder / "map.toml", lab="Lab A")
@@ -302,5 +291,5 @@ def test_values_that_were_replaced_there_are_replaced_here(home, away, bundle, s
     sheet.write_text(sheet.read_text().replace(",1.5,", ",9.5,"))
     home.ingest(folder, sheet=sheet, map=folder / "map.toml", lab="Lab A")
     home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
-    away.import_bundle(tmp_path / "b")
-    assert values(away, "hardness") == values(home, "hardness") != before
+    met.import_bundle(tmp_path / "b")
+    assert values(met, "hardness") == values(home, "hardness") != before
