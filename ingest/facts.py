@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from micdb.composition import ATOMIC, COMPOSITION, WEIGHT
 from micdb.errors import SheetError, UnitError
 from micdb.ingest.arrival import pixel_size_columns
 from micdb.ingest.sheet import PropertyEntry, Row
-from micdb.ingest.statements import Statements, Written, image_entries, meaning, sample_entries
+from micdb.ingest.statements import NO_STEP, Stated, Statements, image_entries, meaning, sample_entries
 from micdb.provenance import canonical_json, now
 from micdb.records import Quantity
 
@@ -39,6 +40,22 @@ TAKEN = {
 SAME_SCALE = 0.01  # relative difference below which a sheet's pixel size and the file's are the same
 
 
+@dataclass(slots=True)
+class Written:
+    """What one transaction has written already, so that a sheet of many rows a sample is written once.
+
+    Parameters
+    ----------
+    values
+        Sample, position of the step and property of what is written.
+    definitions
+        Key, kind and unit of each property by name.
+    """
+
+    values: set[tuple[int | None, int, str]] = field(default_factory=set)
+    definitions: dict[str, tuple[int, str, str | None]] = field(default_factory=dict)
+
+
 def apply(
     connection: Connection,
     row: Row | None,
@@ -46,6 +63,7 @@ def apply(
     images: Sequence[int],
     lab: int | None,
     said: Statements | None = None,
+    written: Written | None = None,
 ) -> list[str]:
     """Write everything one row says of its images; the same row again changes nothing.
 
@@ -61,6 +79,8 @@ def apply(
         Laboratory given with the command; the row's own wins.
     said
         The whole sheet of `row`.
+    written
+        What this transaction has written of the sheet; None where each row stands for itself.
 
     Returns
     -------
@@ -88,7 +108,8 @@ def apply(
     _assign(connection, images, {"lab_pk": lab, "sample_pk": sample, "instrument_pk": instrument}, notes)
     if row.pixel_size is not None:
         _scale(connection, images, row.pixel_size, notes)
-    _put_properties(connection, _Place(row, said), images, sample)
+    place = _Place(row, said, Written() if written is None else written)
+    _put_properties(connection, place, images, sample)
     return notes
 
 
@@ -97,6 +118,7 @@ class _Place(NamedTuple):
 
     row: Row
     sheet: Statements
+    written: Written
 
 
 def _put_properties(connection: Connection, place: _Place, images: Sequence[int], sample: int | None) -> None:
@@ -105,9 +127,14 @@ def _put_properties(connection: Connection, place: _Place, images: Sequence[int]
     for step in row.steps:
         keys = {"sample_pk": _needed(sample, row, f"step {step.kind}"), "position": step.position}
         steps[step.position] = find_or_add(connection, tables.processing_step, keys | {"kind": step.kind})
-    if any(entry.name == COMPOSITION for entry in row.properties):
+    composed = any(entry.name == COMPOSITION for entry in row.properties)
+    if composed and (sample, NO_STEP, COMPOSITION) not in place.written.values:
         _retire_elements(connection, place, _needed(sample, row, COMPOSITION))
     for position, entry in sample_entries(row):
+        key = (sample, position, entry.name)
+        if key in place.written.values:
+            continue
+        place.written.values.add(key)
         owner: dict[str, Any] = {"level": "sample"}
         owner["sample_pk"] = _needed(sample, row, f"property {entry.name}")
         if position:
@@ -115,7 +142,7 @@ def _put_properties(connection: Connection, place: _Place, images: Sequence[int]
         _put(connection, place, place.sheet.said(row, position, entry.name), owner)
     for entry in image_entries(row):
         for image in images:
-            said = {meaning(entry): Written(row.number, str(entry.raw))}
+            said = {meaning(entry): Stated(row.number, str(entry.raw))}
             _put(connection, place, said, {"level": "image", "micrograph_pk": image})
 
 
@@ -182,12 +209,12 @@ def _is_measured(connection: Connection, image: int) -> bool:
 
 
 def _put(
-    connection: Connection, place: _Place, said: Mapping[PropertyEntry, Written], owner: Mapping[str, Any]
+    connection: Connection, place: _Place, said: Mapping[PropertyEntry, Stated], owner: Mapping[str, Any]
 ) -> None:
     """Make the values that an owner has of one property from this sheet those that the sheet says now."""
     values: dict[str, dict[str, Any]] = {}
-    for entry, written in said.items():
-        definition, unit = _definition(connection, place.row, entry)
+    for entry, stated in said.items():
+        definition, unit = _definition(connection, place, entry)
         value: dict[str, Any] = {
             "property_def_pk": definition,
             **owner,
@@ -199,7 +226,7 @@ def _put(
         }
         key = hashlib.sha256(canonical_json(value).encode()).hexdigest()
         value.pop("repeat", None)
-        values[key] = value | {"raw": written.raw, "source_row": written.row}
+        values[key] = value | {"raw": stated.raw, "source_row": stated.row}
     _retire(connection, values)
     for key, value in values.items():
         held = connection.execute(sa.select(v.pk, v.retired_at).where(v.natural_key == key)).one_or_none()
@@ -236,13 +263,26 @@ def _retire_elements(connection: Connection, place: _Place, sample: int) -> None
     )
 
 
-def _definition(connection: Connection, row: Row, entry: PropertyEntry) -> tuple[int, str | None]:
+def _definition(connection: Connection, place: _Place, entry: PropertyEntry) -> tuple[int, str | None]:
+    row, kind = place.row, "text" if entry.text is not None else "number"
+    if entry.name not in place.written.definitions:
+        place.written.definitions[entry.name] = _defined(connection, row, entry, kind)
+    pk, held, unit = place.written.definitions[entry.name]
+    if held != kind:
+        raise SheetError(
+            f"{row.where}: {entry.name} is {kind} here and was {held} before; choose another name"
+        )
+    return pk, unit
+
+
+def _defined(
+    connection: Connection, row: Row, entry: PropertyEntry, kind: str
+) -> tuple[int, str, str | None]:
     if entry.name in TAKEN:
         raise SheetError(
             f"{row.where}: {entry.name!r} is a column of db.images already; choose another name in the map"
         )
     d = tables.property_def.c
-    kind = "text" if entry.text is not None else "number"
     pk = find_or_add(
         connection,
         tables.property_def,
@@ -250,11 +290,7 @@ def _definition(connection: Connection, row: Row, entry: PropertyEntry) -> tuple
         {"kind": kind, "unit": entry.unit, "description": entry.description},
     )
     held = connection.execute(sa.select(d.kind, d.unit).where(d.pk == pk)).one()
-    if held.kind != kind:
-        raise SheetError(
-            f"{row.where}: {entry.name} is {kind} here and was {held.kind} before; choose another name"
-        )
-    return pk, held.unit
+    return pk, held.kind, held.unit
 
 
 def _in_unit(row: Row, entry: PropertyEntry, unit: str | None) -> dict[str, float | None]:

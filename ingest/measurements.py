@@ -79,8 +79,9 @@ def add_properties(engine: Engine, sheet: Sheet, lab: str | None) -> Measured:
         # What the sheet says still stands again below.
         stands = (v.source_name == said.source, v.retired_at.is_(None))
         connection.execute(tables.property_value.update().where(*stands).values(retired_at=now()))
+        written = facts.Written()
         for row in sheet.rows:
-            notes += facts.apply(connection, row, images=(), lab=home, said=said)
+            notes += facts.apply(connection, row, images=(), lab=home, said=said, written=written)
         after = _standing(connection, said.source)
         if before != after:
             detail = {"sheet": sheet.path.name, "values": len(after), "new": len(after - before)}

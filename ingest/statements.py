@@ -14,7 +14,7 @@ from micdb.ingest.sheet import PropertyEntry, Row, Sheet
 NO_STEP = 0  # steps are numbered from 1
 
 
-class Written(NamedTuple):
+class Stated(NamedTuple):
     """Where something was written first, and how."""
 
     row: int
@@ -44,8 +44,8 @@ class Statements:
         #: What the sheet is called in the catalog: there is a samples.csv in other folders too.
         self.source = str(sheet.path.resolve())
         self._lab = lab
-        self._said: defaultdict[Key, dict[PropertyEntry, Written]] = defaultdict(dict)
-        first: dict[Key, Written] = {}
+        self._said: defaultdict[Key, dict[PropertyEntry, Stated]] = defaultdict(dict)
+        first: dict[Key, Stated] = {}
         for row in sheet.rows:
             if row.sample is None:
                 continue
@@ -56,20 +56,20 @@ class Statements:
                 while content.repeat is not None and content in self._said[key]:
                     content = replace(content, repeat=content.repeat + 1)
                 if content not in self._said[key]:
-                    self._said[key][content] = Written(row.number, str(entry.raw))
+                    self._said[key][content] = Stated(row.number, str(entry.raw))
                     if position or entry.name == COMPOSITION:
                         self._refuse_second(row, key, str(entry.raw), first)
 
-    def said(self, row: Row, position: int, name: str) -> Mapping[PropertyEntry, Written]:
+    def said(self, row: Row, position: int, name: str) -> Mapping[PropertyEntry, Stated]:
         """Return all that the sheet says under that name of the row's sample, and where it says so first."""
         return self._said[self._key(row, position, name)]
 
     def _key(self, row: Row, position: int, name: str) -> Key:
         return (row.lab or self._lab, row.sample, position, name)
 
-    def _refuse_second(self, row: Row, key: Key, raw: str, first: dict[Key, Written]) -> None:
+    def _refuse_second(self, row: Row, key: Key, raw: str, first: dict[Key, Stated]) -> None:
         """A sample is of one material and composition, and went through a step once."""
-        other = first.setdefault(key, Written(row.number, raw))
+        other = first.setdefault(key, Stated(row.number, raw))
         if other.raw != raw:
             raise SheetError(
                 f"{row.where}: sample {row.sample!r} has {key[3]} {raw} here and {other.raw} in row "

@@ -128,6 +128,16 @@ def test_every_wrong_cell_is_named_and_nothing_is_written(bench):
     assert bench.db.samples.empty
 
 
+def test_many_rows_of_a_sample_are_written_once(bench):
+    """Each row looks at its own values, not at all those of its sample: 400 indents, not 160,000 look-ups."""
+    seen = []
+    sa.event.listen(bench.db.engine, "before_cursor_execute", lambda *about: seen.append(about[2]))
+    rows = [f"s1,,Ni3Al,{1 + n / 100},,,,,V,{n + 1},argon" for n in range(400)]
+    assert bench.add(*rows).n_values == 400 + 5  # the composition, and two elements in two percents
+    assert len(seen) < 8 * 400
+    assert [value.value for value in bench.live("at_Ni")] == [75]
+
+
 def test_contradicting_compositions_of_a_sample_are_refused(bench):
     with pytest.raises(SheetError, match="row 3: sample 's1' has composition Ni3Al here and NiAl in row 2"):
         bench.add("s1,,NiAl,,,,,,,,", "s1,,Ni3Al,,,,,,,,")
