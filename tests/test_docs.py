@@ -86,6 +86,15 @@ def test_the_page_of_microstructures_runs(tmp_path):
     assert "void_diameter" in run.stdout
 
 
+def test_the_page_of_exchange_runs(tmp_path):
+    page = "".join(blocks("python", (ROOT / "docs" / "exchange.md").read_text()))
+    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "of 1 new images and 1 results" in run.stdout
+    assert "\nFalse\n" in run.stdout
+    assert "\n0 images to compute" in run.stdout
+
+
 def test_the_page_of_restoration_runs(tmp_path):
     (page,) = blocks("python", (ROOT / "docs" / "restoration.md").read_text())
     run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
