@@ -44,6 +44,11 @@ def test_the_readme_runs(folder):
     page = "".join(blocks("python", (ROOT / "docs" / "query.md").read_text()))  # on the same database
     run = subprocess.run([sys.executable, "-c", page], cwd=folder, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+    (page,) = blocks("python", (ROOT / "docs" / "citing.md").read_text())
+    run = subprocess.run([sys.executable, "-c", page], cwd=folder, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "5 rows, 5 images, 1 run" in run.stdout
+    assert "Welch" in (folder / "bundle" / "references.bib").read_text()
 
 
 def test_the_page_of_atoms_runs(tmp_path):
