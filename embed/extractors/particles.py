@@ -1,4 +1,4 @@
-"""`particles`: particles of SEM, TEM and STEM images, by brightness or by a network that was taught them.
+"""`particles`: particles of SEM, TEM and STEM images, by a network, by brightness or as `segment` was taught.
 
 Fills `particles` (size, shape and place of each) and `masks` (which is seen where).
 """
@@ -21,6 +21,7 @@ from micdb.embed.micro import threshold
 from micdb.embed.micro.foil_defects import weighted_median
 from micdb.embed.micro.instances import instances
 from micdb.embed.micro.objects import Objects, measure
+from micdb.embed.micro.particle_finder import chosen, look
 from micdb.embed.micro.rows import counted, mask_row, particle_columns, whole
 from micdb.embed.micro.segmenter import probabilities
 from micdb.embed.nets import weights
@@ -30,9 +31,14 @@ from micdb.populate.extractor import Card, Extraction, Extractor, check_positive
 from micdb.populate.facts import MASKS, PARTICLES
 from micdb.records import Picture, Refusal
 
+Scores = npt.NDArray[np.float64] | None
 _Rollups = dict[str, tuple[float | None, str | None]]
 
+_CARD = weights.card("particles")
+_METHODS = ("network", "threshold")
 _SMALLEST = 32  # [pixel] side of an image
+_MOST = 1e8  # pixels that the network sees; 8 GB
+_LEAST_PX = 40  # [pixel] area: what noise does not make of a threshold or of a phase
 _ATOM = 0.4  # [nm] what is smaller are atoms: the largest, of caesium, is 0.5 nm across
 _LIKELIER = 0.5  # than all other phases together
 _MODALITIES = ("SEM", "TEM", "STEM", "optical")
@@ -70,50 +76,72 @@ class _Taught:
 
 
 class Particles(Extractor):
-    """Particles with sizes and shapes: by a threshold, or as `segment` was taught; a watershed parts them.
+    """Particles with sizes and shapes, each with its score.
 
     Parameters
     ----------
+    method
+        ``network``: one that learnt from simulated particles that touch, overlap and lie on anything.
+        ``threshold``: Otsu's, and a watershed.
     weights
-        File ``segment.safetensors`` that `micdb.embed.train.segment.teach` wrote; None for the threshold.
+        File ``segment.safetensors`` that `micdb.embed.train.segment.teach` wrote: its phases instead of the
+        network that ships, and a watershed.
     phase
-        Which of its phases is that of particles.
+        Which of those is that of particles.
+    least_score
+        Probability of a particle that the network finds.
     blur_px
-        Standard deviation of a Gaussian against noise [pixel].
+        Of the threshold: standard deviation of a Gaussian against noise [pixel].
     bright
-        Whether particles are brighter than what lies between them; None: they are what the edge of the image
-        crosses less.
+        Of the threshold: whether particles are brighter than what lies between them; None: they are what the
+        edge of the image crosses less.
     least_px
-        Area of a particle [pixel].
+        Area of a particle [pixel]; None: any by the network, 40 by a threshold or a phase.
     """
 
     card: ClassVar[Card] = Card(
         name="particles",
-        version="1",
-        summary="Particles by brightness or as segment was taught them: size and shape of each",
-        parameters={"weights": None, "phase": None, "blur_px": 0.7, "bright": None, "least_px": 40},
+        version="2",
+        summary="Particles, also those that touch and overlap: size, shape and score of each",
+        parameters={
+            "method": "network",
+            "weights": None,
+            "phase": None,
+            "least_score": 0.3,
+            "blur_px": 0.7,
+            "bright": None,
+            "least_px": None,
+        },
         licence="BSD-3-Clause",
         reference=(
+            "Ronneberger et al. 2015 (U-Net); Tian et al., ICCV 2019 (FCOS: pixels tell the box of their "
+            "object); "
             "Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979); Vincent and Soille, IEEE Trans. Pattern Anal. "
             "13, 583 (1991): watershed; Miles 1974 (weights for what edges cut)"
         ),
         scale="any; the pixel size need not be known",
         modalities=_MODALITIES,
+        weights_hash=_CARD.sha256,
         validated={
-            "100 simulated images of all kinds": "mean F1 of an image 0.390 (benchmarks/particles.py)",
-            "simulated spheroidite": "mean F1 of an image 0.810",
-            "emps, 32 images": "F1 0.452",
-            "np_catalyst_stem, 15 images": "F1 0.157 of boxes",
-            "uhcs_spheroidite, 23 images": "IU of particles 47.5, mean 68.1 (Otsu as published: 53.7, 69.9)",
+            **{name: one for name, one in _CARD.measured.items() if isinstance(one, str)},
+            "emps, 32 images": "F1 0.571 (Otsu's threshold 0.452)",
+            "np_catalyst_stem, 15 images": "F1 0.241 of boxes (Otsu's threshold 0.157)",
         },
     )
     schemas: ClassVar[Mapping[str, pa.Schema]] = {"particles": PARTICLES, "masks": MASKS}
-    places: ClassVar[frozenset[str]] = frozenset({"weights"})
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
         check_positive(self, "blur_px", "a length in pixels, for example 0.7")
         check_positive(self, "least_px", "an area in pixels, for example 40")
+        if self.parameters["method"] not in _METHODS:
+            raise UsageError(
+                f"particles: method is {self.parameters['method']!r}; expected {' or '.join(_METHODS)}"
+            )
+        if not 0 < self.parameters["least_score"] < 1:
+            raise UsageError(
+                f"particles: least_score is {self.parameters['least_score']!r}; expected one between 0 and 1"
+            )
         if self.parameters["bright"] not in (None, True, False):
             raise UsageError(
                 f"particles: bright is {self.parameters['bright']!r}; expected true, false or none"
@@ -126,6 +154,8 @@ class Particles(Extractor):
                 "particles: weights and phase go together: whose phases, and which are particles"
             )
         if given is not None:
+            if self.parameters["method"] != "network":
+                raise UsageError("particles: weights and method='threshold' exclude one another: give one")
             self._taught = _Taught(*weights.of_user("segment", given, "micdb train segment"))
             self._taught.number(self.parameters["phase"])
             self._learnt(self._taught.known.sha256, self._taught.known.texts)
@@ -154,23 +184,35 @@ class Particles(Extractor):
         if isinstance(ready, str):
             return ready
         image, corner = ready
-        image = image / float(np.abs(image).max())
-        blur, least = float(self.parameters["blur_px"]), int(self.parameters["least_px"])
-        score = None
-        if self._taught:
-            share = self._taught.share(image, self.parameters["phase"])
-            labels = instances(share > _LIKELIER, least)
-        else:
-            labels = threshold.particles(image, blur=blur, bright=self.parameters["bright"], least=least)
+        if image.size > _MOST:
+            return f"{image.shape[1]} x {image.shape[0]} pixels, more than fit into memory: crop it"
+        labels, score = self._find(image / float(np.abs(image).max()))
         objects = measure(labels, picture.pixel_size or (1.0, 1.0))
-        if self._taught:
-            score = np.asarray(ndimage.mean(share, labels, objects.label), np.float64).reshape(-1)
+        if score is not None:
+            score = score[objects.label - 1]
         if picture.pixel_size and len(objects.label) and np.median(objects.diameter) < _ATOM:
             return (
                 f"what shows here is {np.median(objects.diameter):.2g} nm across: atoms, which `stem-atoms` "
                 "and `lattice` measure, or the pixel size is wrong"
             )
         return _Frame(labels, objects, score, pixels.shape, corner)
+
+    def _find(self, image: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.int32], Scores]:
+        """Return which particle each pixel shows ``(y, x)``, from 1, and the score of each ``(n,)``."""
+        least = self.parameters["least_px"]
+        if self._taught:
+            share = self._taught.share(image, self.parameters["phase"])
+            labels = instances(share > _LIKELIER, int(least or _LEAST_PX))
+            score = ndimage.mean(share, labels, np.arange(1, labels.max() + 1))
+            return labels, np.asarray(score, np.float64).reshape(-1)
+        if self.parameters["method"] == "threshold":
+            blur, bright = float(self.parameters["blur_px"]), self.parameters["bright"]
+            found = threshold.particles(image, blur=blur, bright=bright, least=int(least or _LEAST_PX))
+            return found, None  # a threshold knows no probabilities
+        seen = look(image, weights.unet("particles"))
+        return chosen(
+            *seen, _CARD.measured["score"], self.parameters["least_score"], least_px=int(least or 1)
+        )
 
 
 def _unfit(picture: Picture) -> str | None:
@@ -189,7 +231,7 @@ def _rows(picture: Picture, number: int, frame: _Frame) -> pa.Table:
     columns = particle_columns(
         picture, number, frame.objects, frame.corner, step=picture.pixel_size or (1.0, 1.0)
     )
-    columns["score"] = frame.score  # a threshold knows no probabilities
+    columns["score"] = frame.score
     return arrow_table(columns, PARTICLES, len(frame.objects.label))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from micdb.embed.defects.network import DefectNet
 from micdb.embed.extractors.texture_features import DIM
-from micdb.embed.micro import foil_maps
+from micdb.embed.micro import foil_maps, particle_maps
 from micdb.embed.nets import weights
 from micdb.embed.nets.projection import Projection
 from micdb.embed.nets.unet import UNet
@@ -24,7 +24,19 @@ from micdb.embed.tilts.angles import ANSWERS
 from micdb.embed.tilts.bank import COST, build
 from micdb.embed.tilts.cells import NUMBERS
 from micdb.embed.tilts.view import AXES
-from micdb.embed.train import atoms, defects, foil_defects, micro, pattern, restore, stm, tem_heights, tilts
+from micdb.embed.train import (
+    atoms,
+    defects,
+    foil_defects,
+    micro,
+    particle_measures,
+    particles,
+    pattern,
+    restore,
+    stm,
+    tem_heights,
+    tilts,
+)
 from micdb.embed.train.loop import Batch, Schedule, train
 from micdb.errors import UsageError, suggestion
 
@@ -134,6 +146,14 @@ RECIPES: dict[str, Recipe] = {
         foil_defects.loss,
         Schedule(5600, epochs=7),
         foil_defects.measure,
+    ),
+    "particles": Recipe(
+        particles.begun,
+        {"channels_in": 1, "channels_out": particle_maps.MAPS, "base": 16, "levels": 4},
+        particles.batch,
+        particles.loss,
+        Schedule(4000, rate=2e-3, epochs=5),
+        particle_measures.measure,
     ),
     "tem-heights": Recipe(
         UNet,
