@@ -46,6 +46,7 @@ def test_from_strokes_to_fractions(tmp_path, monkeypatch, run):
             strokes = np.full(scenes[one].label.shape, -1)
             strokes[::12] = scenes[one].label[::12]
             db.annotations.draw(uids[one], strokes, classes=("ferrite", "pearlite"))
+    monkeypatch.setattr("micdb.embed.train.segment.SIDE", 64)  # a quarter of the time
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MICDB_DB", str(tmp_path / "lab.micdb"))
     assert "segment.safetensors" in run(

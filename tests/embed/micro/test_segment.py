@@ -37,7 +37,9 @@ def folder(tmp_path_factory):
     made, path = scene(1), tmp_path_factory.mktemp("taught")
     labels = np.full(made.label.shape, -1)
     labels[::10] = made.label[::10]
-    teach([Example(image(made), Mask(labels, CLASSES))], path, steps=30, seed=1)
+    with pytest.MonkeyPatch.context() as smaller:
+        smaller.setattr("micdb.embed.train.segment.SIDE", 64)  # a quarter of the time
+        teach([Example(image(made), Mask(labels, CLASSES))], path, steps=30, seed=1)
     return path
 
 
