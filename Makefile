@@ -1,8 +1,8 @@
 # make demo    the whole path on simulated micrographs of two labs, or on your own: make demo DATA=some/folder
 # make test    every test, and the lint, type, import and format checks
 # make docs    write the generated pages again
-# make crash   kill ingest and populate 50 times each instead of the 4 of make test
-# make oracle  compare 100 000 random queries with pandas, half on SQLite and half on PostgreSQL
+# make crash   kill ingest and populate 50 times each instead of the 4 of make test, and imports 20 times
+# make oracle  compare 100 000 random queries with pandas, half on SQLite and half on PostgreSQL; 1 000 federated
 # make stress  8 writers and 8 readers for 60 s on each engine
 # make fuzz    damage files of every format 20 000 times and read them: make fuzz MICDB_FUZZ_COUNT=1000
 # make bench   the measurements whose results stand in docs/benchmarks.md: make bench DATA=folder/of/micrographs
@@ -39,9 +39,11 @@ docs: $(VENV)/.test
 
 crash: $(VENV)/.test
 	MICDB_KILLS=100 $(BIN)/python -m pytest -q tests/micdb/test_crash.py
+	MICDB_KILLS=20 $(BIN)/python -m pytest -q tests/micdb/exchange/test_killed.py
 
 oracle: $(VENV)/.test
 	MICDB_ORACLE=100000 $(BIN)/python -m pytest -n 2 --dist worksteal -q tests/properties/test_pandas_oracle.py
+	MICDB_FEDERATED=1000 $(BIN)/python -m pytest -q tests/properties/test_federation_oracle.py
 
 stress: $(VENV)/.test
 	$(BIN)/python tests/postgres/stress.py --seconds 60

@@ -145,8 +145,8 @@ def _merge(members: Mapping[str, Database]) -> tuple[Engine, Path]:
 class _Mark:
     """Tells whether a catalog has changed since it was read last.
 
-    SQLite counts the commits of others for a connection; on a server whatever micdb writes moves one of a few
-    numbers.
+    SQLite counts the commits of others for a connection. On a server what is ingested, computed, corrected or
+    measured moves one of a few numbers; what a sheet changes of images that are there does not.
 
     Parameters
     ----------

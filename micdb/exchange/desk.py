@@ -80,8 +80,6 @@ class Study(Desk):
         The database.
     """
 
-    rehearsed = False
-
     def __init__(self, engine: Engine, root: Path) -> None:
         self.engine, self.root = engine, root
 

@@ -55,7 +55,11 @@ class Exchanges(Tables):
         context = self.context
         images = list(dict.fromkeys(frame.pks().tolist()))
         name = context.root.resolve().name
-        order = Order(context.engine, context.root, images, level, query=frame.to_json(), source=name)
+        try:
+            query = frame.to_json()
+        except UsageError:  # it searches by an array, which has no place in a text
+            query = None
+        order = Order(context.engine, context.root, images, level, query, source=name)
         return write_bundle(order, Path(path), overwrite=overwrite, watch=watch)
 
     def import_bundle(
