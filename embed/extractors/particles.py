@@ -126,6 +126,8 @@ class Particles(Extractor):
             **{name: one for name, one in _CARD.measured.items() if isinstance(one, str)},
             "emps, 32 images": "F1 0.571 (Otsu's threshold 0.452)",
             "np_catalyst_stem, 15 images": "F1 0.241 of boxes (Otsu's threshold 0.157)",
+            "insitu_tem_loops, 9 images": "F1 0.431 of boxes (Otsu's threshold 0.014)",
+            "uhcs_spheroidite, 23 images": "IU of particles 21.8 (Otsu's threshold 47.5)",
         },
     )
     schemas: ClassVar[Mapping[str, pa.Schema]] = {"particles": PARTICLES, "masks": MASKS}
