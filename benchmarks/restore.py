@@ -3,14 +3,15 @@
 ``denoise``: PSNR, SSIM and resolution against BM3D (Dabov et al. 2007, ``pip install bm3d``, free for
 research) and non-local means, electrons alone: both told how many they are, or BM3D left to estimate the
 noise as `denoise` is. ``blind``: the same where noise is of any kind. ``check``: what `denoise` says of
-itself against the truth. ``measuring``: whether atom columns are found better in restored images.
-``own``: what learning the noise of one's own images brings.
+itself against the truth. ``measuring``, ``phases``: whether atom columns and phases are found better in
+restored images. ``own``: what learning the noise of one's own images brings.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,26 +24,32 @@ from skimage.metrics import structural_similarity
 from skimage.restoration import denoise_nl_means, estimate_sigma
 
 from micdb.embed.atoms.detect import heat_map, peaks
+from micdb.embed.micro.segmenter import probabilities
 from micdb.embed.nets import weights
 from micdb.embed.nets.unet import UNet
 from micdb.embed.restore.check import check
 from micdb.embed.restore.denoised import denoised
-from micdb.embed.restore.network import restored
 from micdb.embed.restore.noise import smoothed
 from micdb.embed.restore.ring_correlation import agreement
-from micdb.embed.restore.sparse import sparse
+from micdb.embed.restore.sparse import Strength, sparse
 from micdb.embed.simulate.exposure import Exposure, expose, random_exposure
 from micdb.embed.simulate.lattices import crystal
+from micdb.embed.simulate.microstructures.varied_images import SemRanges, random_micrograph
+from micdb.embed.simulate.microstructures.view import View
 from micdb.embed.simulate.stem import adf_image
-from micdb.embed.train import atoms
+from micdb.embed.train import atoms, segment
 from micdb.embed.train.blind_spot import teach
+from micdb.embed.train.loop import Schedule
 from micdb.embed.train.noiseless import noiseless
+from micdb.embed.train.segment import Example
+from micdb.masks import Mask
 
 Image = npt.NDArray[np.floating]
 Method = Callable[[Image, float], Image]
 
 HELD_OUT, TUNED = 2**44, 2**45  # seeds
 SIDE = 160  # [pixel]
+SHOWN, TAUGHT = 6, 50  # images of two phases that are taught with, and batches
 DOSES = (2.0, 8.0, 32.0, 128.0)  # [electron] where the image is 1
 
 
@@ -82,6 +89,13 @@ def bm3d(image: Image, sigma: float) -> Image:
     return peer(np.asarray(image, np.float64), sigma)
 
 
+def bm3d_estimated(image: Image) -> Image:
+    """Return BM3D of counts that are stabilised as `denoise` does, which is not told how many they are."""
+    value = np.asarray(image, np.float64)
+    strength = Strength.of(value)
+    return strength.back(bm3d(strength.stabilised(value), 1.0))
+
+
 def floors(dose: float) -> dict[str, Method]:
     """Return the classical methods for counted electrons; the strength of non-local means is tuned."""
     strengths = (0.4, 0.6, 0.8, 1.0, 1.2)
@@ -95,7 +109,13 @@ def floors(dose: float) -> dict[str, Method]:
         "non-local means": lambda y, d: counts_of(nl_means(stabilised(y, d), 1.0, best), d),
         "BM3D": lambda y, d: counts_of(bm3d(stabilised(y, d), 1.0), d),
         "BM3D, noise estimated": lambda y, _: bm3d(y, float(estimate_sigma(y))),
+        "BM3D, our estimate": lambda y, _: bm3d_estimated(y),
     }
+
+
+def restore(image: Image, network: torch.nn.Module, turns: int = 2) -> npt.NDArray[np.float32]:
+    """Return what `denoise` makes of an image."""
+    return denoised(image, network, turns=turns)
 
 
 def psnr(made: Image, truth: Image) -> float:
@@ -113,10 +133,9 @@ def ssim(made: Image, truth: Image) -> float:
 def denoise(network: torch.nn.Module, count: int) -> None:
     """Print PSNR, SSIM and resolution at each dose."""
     ours: dict[str, Method] = {
-        "network alone": lambda y, _: restored(y, network, turns=2),
-        "sparse windows alone": lambda y, _: sparse(y),
-        "denoise": lambda y, _: denoised(y, network, turns=2),
-        "denoise, 8 turns": lambda y, _: denoised(y, network, turns=8),
+        "sparse windows alone": lambda y, _: sparse(y)[0].mean(axis=0),
+        "denoise": lambda y, _: restore(y, network),
+        "denoise, 8 turns": lambda y, _: restore(y, network, 8),
     }
     for dose in DOSES:
         methods = {"the image": lambda y, _: y, **floors(dose), **ours}
@@ -140,7 +159,7 @@ def blind(network: torch.nn.Module, count: int) -> None:
         "the image": lambda y, _: y,
         "non-local means": lambda y, _: nl_means(y, float(estimate_sigma(y)), 0.8),
         "BM3D": told,
-        "denoise": lambda y, _: denoised(y, network, turns=2),
+        "denoise": lambda y, _: restore(y, network),
     }
     scores: dict[str, list[tuple[float, ...]]] = {name: [] for name in methods}
     for seed, truth in scenes(HELD_OUT, count):
@@ -160,18 +179,14 @@ def show(title: str, scores: Mapping[str, list[tuple[float, ...]]], columns: tup
 
 def checked(network: torch.nn.Module, count: int) -> None:
     """Print how `denoise` judges itself against how the truth judges it."""
-
-    def restore(image: Image) -> npt.NDArray[np.float32]:
-        return denoised(image, network, turns=2)
-
     for dose in DOSES:
         ratios: list[tuple[float, float]] = []
         counts = np.zeros(3)
         pure: list[float] = []
         for seed, truth in scenes(HELD_OUT, count):
             noisy = expose(truth, Exposure(dose), seed=seed)
-            made = restore(noisy)
-            found = check(noisy, made, restore)
+            made = restore(noisy, network)
+            found = check(noisy, made, lambda image: restore(image, network))
             pairs = (
                 (found.data_resolution_px, agreement(noisy, truth)),
                 (found.resolution_px, agreement(made, truth)),
@@ -182,7 +197,7 @@ def checked(network: torch.nn.Module, count: int) -> None:
             counts += [(found.invented & false).sum(), false.sum(), found.invented.sum()]
         for seed in range(HELD_OUT, HELD_OUT + 5):
             noise = expose(np.full((SIDE, SIDE), 0.5), Exposure(dose), seed=seed)
-            pure.append(float(restore(noise).std() / noise.std()))
+            pure.append(float(restore(noise, network).std() / noise.std()))
         median, spread = np.nanmedian(ratios, axis=0), np.nanpercentile(ratios, (10, 90), axis=0)
         print(
             f"{dose:g} electrons: resolution said / true: data {median[0]:.2f} ({spread[0][0]:.2f} to "
@@ -202,7 +217,7 @@ def strength(image: Image) -> Image:
 
 
 def measuring(network: torch.nn.Module, count: int) -> None:
-    """Print columns found in images as they are and restored."""
+    """Print how well columns are found by a network that was taught on images as they are."""
     finder = weights.unet("stem-atoms")
     for low, high in ((1.5, 3.0), (3.0, 6.0), (6.0, 20.0)):
         found: dict[str, list[Any]] = {"the image": [], "denoise": []}
@@ -212,7 +227,7 @@ def measuring(network: torch.nn.Module, count: int) -> None:
             one = atoms.scene(seed)
             if not low <= one.conditions["counts"] < high or not len(one.xy):
                 continue
-            for name, image in (("the image", one.image), ("denoise", denoised(one.image, network, turns=2))):
+            for name, image in (("the image", one.image), ("denoise", restore(one.image, network))):
                 xy, _ = peaks(heat_map(image, finder), atoms.LEAST_PROBABILITY)
                 found[name].append(
                     (*atoms.hits(xy, one.xy), *offsets(xy, one.xy, one.conditions["pixel_size"]))
@@ -224,6 +239,35 @@ def measuring(network: torch.nn.Module, count: int) -> None:
                 f"rms {1e3 * np.sqrt(square / max(near, 1)):.1f} pm",
                 flush=True,
             )
+
+
+def phases(network: torch.nn.Module, count: int) -> None:
+    """Print intersection over union of two phases, by `segment` taught on images as they are and restored."""
+    for dose in DOSES[:2]:
+        examples = [two_phases(seed, dose) for seed in range(HELD_OUT, HELD_OUT + SHOWN + count)]
+        clean = [replace(one, pixels=restore(one.pixels, network)) for one in examples]
+        taught = {
+            name: segment.taught(shown[:SHOWN], Schedule(TAUGHT, rate=2e-3))[0]
+            for name, shown in (("as it is", examples), ("restored", clean))
+        }
+        for by, ask in (("as it is", "as it is"), ("as it is", "restored"), ("restored", "restored")):
+            learner = taught[by]
+            table = np.zeros((2, 2))
+            for one in (clean if ask == "restored" else examples)[SHOWN:]:
+                said = probabilities(one.pixels, learner).argmax(axis=0)
+                np.add.at(table, (one.mask.labels, said), 1)
+            share = np.diag(table) / (table.sum(0) + table.sum(1) - np.diag(table))
+            print(f"phases, {dose:g} electrons, taught {by}, asked {ask}: IoU {share.mean():.3f}", flush=True)
+
+
+def two_phases(seed: int, dose: float) -> Example:
+    """Return an exposure of a microstructure of two phases, with its mask."""
+    kind = ("two phases", "spheroidite")[seed % 2]
+    ranges = SemRanges(inverted=0.0, blur=(0.4, 1.4))  # the second phase is the brighter one
+    made = random_micrograph(View((SIDE, SIDE), 10.0), seed=seed, kinds=[kind], ranges=ranges)[1]
+    bright = made.clean / np.percentile(made.clean, 99.8)
+    labels = (made.scene.coverage > 0.5).astype(np.int32)
+    return Example(expose(bright, Exposure(dose), seed=seed), Mask(labels, ("matrix", "second")))
 
 
 def own(network: torch.nn.Module, count: int) -> None:
@@ -239,7 +283,7 @@ def own(network: torch.nn.Module, count: int) -> None:
         teach(noisy, Path(folder), steps=200)
         taught = weights.load("denoise", UNet, Path(folder))
     for name, one in (("as shipped", network), ("taught the images", taught)):
-        gained = [psnr(denoised(y, one, turns=2), truth) for y, truth in zip(noisy, truths, strict=True)]
+        gained = [psnr(restore(y, one), truth) for y, truth in zip(noisy, truths, strict=True)]
         print(f"{count} images of MoS2, 6 electrons, {name}: {np.mean(gained):.2f} dB", flush=True)
 
 
@@ -252,18 +296,21 @@ def offsets(xy: Image, truth: Image, pixel: float) -> tuple[float, int]:
     return float(np.square(near * pixel).sum() / 2), len(near)  # along one axis
 
 
+WHAT: dict[str, Callable[[torch.nn.Module, int], None]] = {
+    "denoise": denoise, "blind": blind, "check": checked,
+    "measuring": measuring, "phases": phases, "own": own,
+}  # fmt: skip
+
+
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("denoise", "blind", "check", "measuring", "own"))
+    parser.add_argument("what", choices=WHAT)
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--weights", type=Path, default=weights.FOLDER, help="folder of denoise.safetensors")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    network = weights.load("denoise", UNet, given.weights)
-    {"denoise": denoise, "blind": blind, "check": checked, "measuring": measuring, "own": own}[given.what](
-        network, given.images
-    )
+    WHAT[given.what](weights.load("denoise", UNet, given.weights), given.images)
 
 
 if __name__ == "__main__":

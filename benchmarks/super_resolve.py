@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from scipy import ndimage
 
 from micdb.embed.nets import weights
 from micdb.embed.nets.unet import UNet
-from micdb.embed.restore.network import restored
+from micdb.embed.restore.network import plain, restored
 from micdb.embed.restore.ring_correlation import agreement
 from micdb.embed.simulate.exposure import Exposure, expose
 from micdb.embed.train.noiseless import noiseless
@@ -32,6 +32,7 @@ from micdb.embed.train.restore import coarser, enlarged
 Image = npt.NDArray[np.floating]
 Method = Callable[[Image], Image]
 
+NETWORKS = ("super-resolve", "super-resolve-adversarial")
 SIDE = 192  # [pixel] of the fine image
 PROBE = 1.1  # [fine pixel]
 DOSES = (16.0, 64.0, 256.0, 1024.0)  # [electron] in a pixel of the image where it is 1
@@ -52,15 +53,15 @@ def richardson_lucy(image: Image, iterations: int) -> Image:
     return value
 
 
-def methods(folders: Mapping[str, Path], iterations: int) -> dict[str, Method]:
-    """Return what is compared; each folder holds weights of `super-resolve`."""
+def methods(folder: Path, iterations: int) -> dict[str, Method]:
+    """Return what is compared; the folder holds the weights."""
     found: dict[str, Method] = {
         "bicubic": enlarged,
         "Richardson-Lucy": lambda image: richardson_lucy(image, iterations),
     }
-    for name, folder in folders.items():
-        network = weights.load("super-resolve", UNet, folder)
-        found[name] = lambda image, network=network: restored(image, network, factor=2, turns=2)
+    for name in NETWORKS:
+        network = weights.load(name, UNet, folder)
+        found[name] = lambda image, network=network: restored(plain(image), network, turns=2)
     return found
 
 
@@ -75,10 +76,10 @@ def tuned(dose: float) -> int:
     return max(total, key=total.__getitem__)
 
 
-def images(folders: Mapping[str, Path], count: int) -> None:
+def images(folder: Path, count: int) -> None:
     """Print PSNR, SSIM and resolution at each dose."""
     for dose in DOSES:
-        known = methods(folders, tuned(dose))
+        known = methods(folder, tuned(dose))
         scores: dict[str, list[tuple[float, ...]]] = {name: [] for name in known}
         for seed in range(HELD_OUT, HELD_OUT + count):
             truth = noiseless(SIDE, seed=seed, particles=0.4)
@@ -149,10 +150,10 @@ def dip(image: Image, pair: Pair) -> float:
     return (top - lowest) / max(top - float(np.percentile(image, 10)), 1e-9)
 
 
-def gaps(folders: Mapping[str, Path], count: int) -> None:
+def gaps(folder: Path, count: int) -> None:
     """Print the share of gaps that are resolved, and of gaps that are not there."""
     for dose in DOSES:
-        known = methods(folders, tuned(dose))
+        known = methods(folder, tuned(dose))
         depth: dict[str, dict[str, list[float]]] = {name: {"gap": [], "none": []} for name in known}
         for seed in range(HELD_OUT, HELD_OUT + count):
             for kind, between in (("gap", (0.5, 2.0)), ("none", (-3.0, -0.5))):
@@ -179,16 +180,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("images", "gaps"))
     parser.add_argument("--images", type=int, default=24)
-    parser.add_argument(
-        "--weights",
-        nargs="*",
-        default=[f"super-resolve={weights.FOLDER}"],
-        help="name=folder of each network",
-    )
+    parser.add_argument("--weights", type=Path, default=weights.FOLDER, help="folder of the weights")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    folders = {name: Path(folder) for name, folder in (one.split("=", 1) for one in given.weights)}
-    {"images": images, "gaps": gaps}[given.what](folders, given.images)
+    {"images": images, "gaps": gaps}[given.what](given.weights, given.images)
 
 
 if __name__ == "__main__":

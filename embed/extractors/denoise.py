@@ -53,5 +53,5 @@ class Denoise(Restorer):
     )
 
     def restore(self, image: npt.NDArray[np.floating], network: nn.Module) -> npt.NDArray[np.float32]:
-        """Return the image ``(y, x)`` with less noise: the network's, joined with what is sparse in it."""
+        """Return the image ``(y, x)`` with less noise."""
         return denoised(image, network, turns=self.parameters["turns"])

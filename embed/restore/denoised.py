@@ -1,7 +1,8 @@
-"""The image that `denoise` makes: what a network says, and what sparse windows say, where the noise is white.
+"""The image that `denoise` makes: what a network says, and what windows say, where the noise is white.
 
-The two err differently: the network knows edges and particles, windows of many periods know lattices.
-Noise that spreads over neighbours or lines is structure to the windows; the network knows it as noise.
+The two err differently: windows of many periods know lattices, the network what it was taught, of a user's
+own images too. Noise that spreads over neighbours or lines is structure to the windows; the network knows it
+as noise.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from micdb.embed.restore.network import restored
-from micdb.embed.restore.sparse import sparse
+from micdb.embed.restore.network import restored, with_sparse
+from micdb.embed.restore.sparse import SIZES, refined
 
 if TYPE_CHECKING:
     from torch import nn
-
-Image = npt.NDArray[np.float32]
 
 _SPREAD = 0.04  # correlation with neighbours beyond which noise is not white; of white noise it is below 0
 _LINES = 2.0  # variance of the means of lines, of what white noise gives
 
 
-def denoised(image: npt.NDArray[np.floating], network: nn.Module, *, turns: int = 1) -> Image:
+def denoised(
+    image: npt.NDArray[np.floating], network: nn.Module, *, turns: int = 1
+) -> npt.NDArray[np.float32]:
     """Return an image ``(y, x)`` with less noise.
 
     Parameters
@@ -35,10 +36,12 @@ def denoised(image: npt.NDArray[np.floating], network: nn.Module, *, turns: int 
     turns
         As for `micdb.embed.restore.network.restored`.
     """
-    made = restored(image, network, turns=turns)
+    shown, mean, spread = with_sparse(image)
+    made = restored((shown, mean, spread), network, turns=turns)
     if not is_white(np.asarray(image, np.float64) - made):
         return made
-    return np.asarray((made + sparse(image)) / 2, dtype=np.float32)
+    larger = shown[3 : 2 + len(SIZES)].mean(axis=0)  # windows but the smallest: nearer the truth as pilots
+    return np.asarray((made + mean + spread * refined(shown[1], larger)) / 2, dtype=np.float32)
 
 
 def is_white(noise: npt.NDArray[np.floating]) -> bool:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from micdb.embed.atoms.frame import frames, prepared
 from micdb.embed.nets import weights
 from micdb.embed.restore.check import Check, check
-from micdb.embed.restore.network import TURNS, restored
+from micdb.embed.restore.network import TURNS, plain, restored
 from micdb.errors import UsageError
 from micdb.populate.extractor import Extraction, Extractor
 from micdb.populate.facts import RESTORATIONS
@@ -40,7 +40,7 @@ class _Frame:
 class Restorer(Extractor):
     """Makes an image of each frame; a subclass says by which weights and how much finer."""
 
-    #: Of the weights.
+    #: Of the extractor.
     name: ClassVar[str]
     #: Pixels of the restored image in one of the image, each way.
     factor: ClassVar[int]
@@ -54,16 +54,21 @@ class Restorer(Extractor):
                 f"{self.name}: turns is {self.parameters['turns']}; expected 1 to {TURNS}, the ways an image "
                 "can be turned and mirrored"
             )
-        given = self.parameters["weights"]
+        given, file = self.parameters["weights"], self.weights_name
         self._folder: Path | None = None
-        self._known = weights.card(self.name)
+        self._known = weights.card(file)
         if given is not None:
-            self._known, self._folder = weights.of_user(self.name, given, f"micdb train {self.name}")
+            self._known, self._folder = weights.of_user(file, given, f"micdb train {file}")
         self._learnt(self._known.sha256, self._known.texts)
+
+    @property
+    def weights_name(self) -> str:
+        """Of the weights that the parameters ask for."""
+        return self.name
 
     def restore(self, image: npt.NDArray[np.floating], network: nn.Module) -> npt.NDArray[np.float32]:
         """Return the image ``(factor * y, factor * x)`` that is made of one ``(y, x)``."""
-        return restored(image, network, factor=self.factor, turns=self.parameters["turns"])
+        return restored(plain(image), network, turns=self.parameters["turns"])
 
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
         """Yield the restored frames of each picture, or the reason why there are none."""
@@ -106,7 +111,7 @@ class Restorer(Extractor):
         return _Frame(whole, replace(found, noise=unit * found.noise), invented)
 
     def _restored(self, image: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float32], Check]:
-        network = weights.unet(self.name, self._folder, self._known.sha256)
+        network = weights.unet(self.weights_name, self._folder, self._known.sha256)
 
         def restore(value: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
             return self.restore(value, network)

@@ -1,7 +1,8 @@
 """Asking a restoring network: what it is shown, and the image that its answer makes.
 
-The network says what to take away from the image (Zhang et al., IEEE Trans. Image Process. 26, 3142, 2017).
-With four maps it says so for four pixels in the place of one (sub-pixel convolution: Shi et al., CVPR 2016).
+The network says what to take away from the first image it is shown (Zhang et al., IEEE Trans. Image Process.
+26, 3142, 2017). With four maps it says so for four pixels in the place of one (sub-pixel convolution: Shi et
+al., CVPR 2016).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from micdb.embed.nets.tiles import tiled
+from micdb.embed.restore.sparse import SIZES, sparse
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,28 +22,37 @@ if TYPE_CHECKING:
 Image = npt.NDArray[np.float32]
 
 FINER = 2  # pixels of a super-resolved image in one of the image, each way
-
 TURNS = 8  # four quarter turns, mirrored or not
+EVIDENCE = len(SIZES) + 3  # images that `denoise` is shown
 
 
-def levels(image: npt.NDArray[np.floating]) -> tuple[float, float]:
-    """Return the mean and standard deviation of an image: what the network is not to depend on."""
-    return float(image.mean()), max(float(image.std()), 1e-30)
+def plain(image: npt.NDArray[np.floating]) -> tuple[Image, float, float]:
+    """Return an image ``(1, y, x)`` with mean 0 and deviation 1, and its mean and standard deviation."""
+    value = np.asarray(image, dtype=np.float64)
+    mean, spread = float(value.mean()), max(float(value.std()), 1e-30)
+    return np.asarray((value - mean) / spread, dtype=np.float32)[None], mean, spread
 
 
-def restored(
-    image: npt.NDArray[np.floating], network: nn.Module, *, factor: int = 1, turns: int = 1
-) -> Image:
-    """Return the image that a network makes of one.
+def with_sparse(image: npt.NDArray[np.floating]) -> tuple[Image, float, float]:
+    """Return an image as `plain` does, after and before what is known of it without a network.
+
+    These are the mean of what windows make of it, then the image, what windows of each size do, and the
+    standard deviation of its noise: `EVIDENCE` images.
+    """
+    seen, mean, spread = plain(image)
+    estimates, deviation = sparse(seen[0])
+    return np.stack((estimates.mean(axis=0), *seen, *estimates, deviation)).astype(np.float32), mean, spread
+
+
+def restored(shown: tuple[Image, float, float], network: nn.Module, *, turns: int = 1) -> Image:
+    """Return the image that a network makes of what it is shown.
 
     Parameters
     ----------
-    image
-        ``(y, x)``, finite.
+    shown
+        From `plain` or `with_sparse`.
     network
-        With ``factor ** 2`` maps.
-    factor
-        Pixels of the result in one of the image, each way.
+        With one map, or ``factor ** 2``.
     turns
         Of the eight turned and mirrored images, how many to ask for and average.
 
@@ -50,16 +61,15 @@ def restored(
     image
         ``(factor * y, factor * x)``, in the unit of the image.
     """
-    mean, spread = levels(np.asarray(image, dtype=np.float64))
-    seen = np.asarray((image - mean) / spread, dtype=np.float32)
-    total = np.zeros((factor * image.shape[0], factor * image.shape[1]), dtype=np.float64)
+    seen, mean, spread = shown
+    total = np.zeros(1)
     for turn in range(turns):
-        shown = np.rot90(seen, turn % 4)
-        shown = shown[:, ::-1] if turn >= TURNS // 2 else shown
-        shown = np.ascontiguousarray(shown)
-        made = _interleaved(shown - tiled(shown[None], network))
+        turned = np.rot90(seen, turn % 4, axes=(1, 2))
+        turned = turned[:, :, ::-1] if turn >= TURNS // 2 else turned
+        turned = np.ascontiguousarray(turned)
+        made = _interleaved(turned[:1] - tiled(turned, network))
         made = made[:, ::-1] if turn >= TURNS // 2 else made
-        total += np.rot90(made, -(turn % 4))
+        total = total + np.rot90(made, -(turn % 4))
     return np.asarray(mean + spread * total / turns, dtype=np.float32)
 
 

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from micdb.embed.nets import weights
 from micdb.embed.nets.unet import UNet
-from micdb.embed.restore.network import levels
+from micdb.embed.restore.network import with_sparse
 from micdb.embed.sampling import constant, scanned
 from micdb.embed.train.loop import Batch, Schedule, train
+from micdb.embed.train.restore import answer
 from micdb.errors import UsageError
 
 NAME = "denoise"
@@ -85,39 +86,37 @@ def teach(
 def loss(network: nn.Module, arrays: tuple[Tensor, ...]) -> Tensor:
     """Return the mean squared error at hidden pixels, against what they are in the noisy image."""
     shown, seen, hidden = arrays
-    made = shown - network(shown.contiguous(memory_format=torch.channels_last))
-    return torch.sum(hidden * (made - seen) ** 2) / hidden.sum()
+    return torch.sum(hidden * (answer(network, shown) - seen) ** 2) / hidden.sum()
 
 
 class _Crops:
-    """Makes the batch of a seed from noisy images: shown, as they are, and which pixels are hidden."""
+    """Makes the batch of a seed from noisy images: what is shown, as they are, which pixels are hidden."""
 
     def __init__(self, images: Sequence[npt.NDArray[np.floating]]) -> None:
-        self._images = []
-        for one in images:
-            mean, spread = levels(np.asarray(one, np.float64))
-            self._images.append(np.asarray((one - mean) / spread, dtype=np.float32))
+        self._images = images
         size = np.array([one.size for one in images], np.float64)
         self._share = size / size.sum()
 
     def __call__(self, seed: int) -> Batch:
         rng = np.random.default_rng(seed)
         parts = [self._crop(rng) for _ in range(BATCH)]
-        shown, seen, hidden = (np.stack(one)[:, None].astype(np.float32) for one in zip(*parts, strict=True))
-        return shown, seen, hidden
+        shown, seen, hidden = (np.stack(one) for one in zip(*parts, strict=True))
+        return shown, seen[:, None], hidden[:, None]
 
     def _crop(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], ...]:
         image = self._images[int(rng.choice(len(self._images), p=self._share))]
         top, left = (int(rng.integers(size - SIDE + 1)) for size in image.shape)
         seen = np.rot90(image[top : top + SIDE, left : left + SIDE], int(rng.integers(4)))
         seen = seen[:, ::-1] if rng.random() < 0.5 else seen
-        return hide(seen, rng)
+        covered, hidden = hide(seen, rng)
+        shown, mean, spread = with_sparse(covered)
+        return shown, np.asarray((seen - mean) / spread, dtype=np.float32), hidden
 
 
 def hide(
-    seen: npt.NDArray[np.float32], rng: np.random.Generator
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return a crop ``(y, x)`` in which pixels show their neighbours, the crop, and which pixels do.
+    seen: npt.NDArray[np.floating], rng: np.random.Generator
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.float32]]:
+    """Return a crop ``(y, x)`` in which pixels show their neighbours, and which pixels do.
 
     One pixel of each block is hidden, none of them beside another.
     """
@@ -131,4 +130,4 @@ def hide(
     down, along = np.divmod(step, 2 * _NEAR + 1)
     shown = seen.copy()
     shown[y, x] = seen[y + down - _NEAR, x + along - _NEAR]
-    return shown, np.ascontiguousarray(seen), hidden
+    return shown, hidden

@@ -17,7 +17,7 @@ from micdb.embed.nets import weights
 from micdb.embed.nets.projection import Projection
 from micdb.embed.nets.unet import UNet
 from micdb.embed.nets.whitened import WhitenedNet
-from micdb.embed.restore.network import FINER
+from micdb.embed.restore.network import EVIDENCE, FINER
 from micdb.embed.stm.kinds import KINDS
 from micdb.embed.stm.network import CHANNELS
 from micdb.embed.tilts.angles import ANSWERS
@@ -25,6 +25,7 @@ from micdb.embed.tilts.bank import COST, build
 from micdb.embed.tilts.cells import NUMBERS
 from micdb.embed.tilts.view import AXES
 from micdb.embed.train import (
+    adversary,
     atoms,
     defects,
     foil_defects,
@@ -165,10 +166,10 @@ RECIPES: dict[str, Recipe] = {
     ),
     "denoise": Recipe(
         UNet,
-        {"base": 16, "levels": 4},
+        {"channels_in": EVIDENCE, "base": 8, "levels": 4},
         restore.batch,
         restore.loss,
-        Schedule(2000, epochs=4),
+        Schedule(1800, epochs=9),
         restore.measure,
     ),
     "super-resolve": Recipe(
@@ -177,6 +178,14 @@ RECIPES: dict[str, Recipe] = {
         restore.fine_batch,
         restore.fine_loss,
         Schedule(2800, epochs=8),
+        restore.fine_measure,
+    ),
+    "super-resolve-adversarial": Recipe(
+        adversary.begun,
+        {"channels_out": FINER**2, "base": 16, "levels": 4},
+        restore.fine_batch,
+        adversary.Adversary(),
+        Schedule(320, rate=5e-4, epochs=8),
         restore.fine_measure,
     ),
     "abf-tilts": Recipe(

@@ -13,7 +13,7 @@ from micdb.embed.extractors.super_resolve import SuperResolve
 from micdb.embed.nets import weights
 from micdb.embed.simulate.exposure import Exposure, expose
 from micdb.embed.train.noiseless import noiseless
-from micdb.embed.train.restore import coarser, enlarged
+from micdb.embed.train.restore import coarser, enlarged, few
 from micdb.errors import UsageError
 from micdb.records import Picture, Refusal
 from micdb.restored import Restored
@@ -160,3 +160,22 @@ def test_the_card_is_that_of_the_weights(extractor):
     known = weights.card(extractor.name)
     assert extractor().card.weights_hash == known.sha256
     assert (weights.FOLDER / f"{extractor.name}.safetensors").stat().st_size < 2.5e6
+
+
+@pytest.mark.parametrize("name", ["denoise", "super-resolve", "super-resolve-adversarial"])
+def test_the_shipped_files_reach_what_their_cards_say(name):
+    factor = 1 if name == "denoise" else 2
+    assert few(weights.unet(name), factor) == pytest.approx(
+        weights.card(name).measured["psnr_of_few"], abs=0.05
+    )
+
+
+def test_the_adversarial_network_is_asked_where_it_is_wanted():
+    plain, other = SuperResolve(), SuperResolve(adversarial=True)
+    assert other.card.weights_hash == weights.card("super-resolve-adversarial").sha256
+    assert plain.card.weights_hash == weights.card("super-resolve").sha256
+    truth = noiseless(128, seed=11)
+    image = expose(coarser(truth, 1.1), Exposure(100.0), seed=0)
+    one, two = (made(SuperResolve, image, adversarial=adversarial).pixels for adversarial in (False, True))
+    assert np.abs(one - two).max() > 0.01
+    assert error(two, truth) < 0.8 * error(enlarged(image), truth)

@@ -16,10 +16,9 @@ from micdb.errors import UsageError
 def test_hidden_pixels_show_a_neighbour_and_never_themselves():
     seen = np.random.default_rng(0).permutation(96 * 96).reshape(96, 96).astype(np.float32)
     for seed in range(20):
-        shown, same, hidden = hide(seen, np.random.default_rng(seed))
+        shown, hidden = hide(seen, np.random.default_rng(seed))
         changed = shown != seen
         np.testing.assert_array_equal(changed, hidden > 0)
-        np.testing.assert_array_equal(same, seen)
         assert 0.05 < hidden.mean() < 0.07
         for y, x in np.argwhere(changed)[:50]:
             assert shown[y, x] in seen[y - 2 : y + 3, x - 2 : x + 3]
