@@ -18,7 +18,7 @@ from micdb.populate.jobs import Progress
 if TYPE_CHECKING:
     import pandas as pd
 
-    from micdb.analysis.linking.link import Link
+    from micdb.analysis.linking.result import Link
     from micdb.database import Database
 
 SEED = 0

@@ -16,7 +16,7 @@ from micdb.provenance import package_version
 if TYPE_CHECKING:
     import pandas as pd
 
-    from micdb.analysis.linking.link import Link
+    from micdb.analysis.linking.result import Link
     from micdb.database import Database
 
 SHOWN = 10  # micrographs in the gallery
