@@ -166,7 +166,6 @@ def build_design(
     numbers, labels = independent_groups(table.loc[keep, list(by)])
     note = _check_groups(numbers, table.loc[keep, list(by)], dropped=dropped, n_read=len(table))
     told = [name for name in metadata if name not in asked.columns]
-    open_ = usable & ~known
     return Design(
         formula=asked,
         unit=(table.attrs.get("units") or {}).get(asked.target.text),
@@ -180,14 +179,17 @@ def build_design(
         n_read=len(table),
         dropped=dropped,
         notes=note,
-        waiting=Waiting(
-            features.of(open_),
-            independent_groups(table.loc[open_, list(by)])[1] if open_.any() else np.empty(0, object),
-            table.loc[open_, key].to_numpy(dtype=object),
-        ),
+        waiting=_waiting(table, features, usable & ~known, by=by, key=key),
         table=table[keep],
         harmonise=harmonise,
     )
+
+
+def _waiting(
+    table: pd.DataFrame, features: Features, rows: NDArray[np.bool_], *, by: Sequence[str], key: str
+) -> Waiting:
+    labels = independent_groups(table.loc[rows, list(by)])[1] if rows.any() else np.empty(0, object)
+    return Waiting(features.of(rows), labels, table.loc[rows, key].to_numpy(dtype=object))
 
 
 def _told(table: pd.DataFrame, names: Sequence[str]) -> Features:

@@ -134,16 +134,9 @@ def fit_link(
         out = cross_predict(design, names, fold=fold, seed=seed, level=level)
         leaky = cross_predict(design, names, fold=leaky_fold, seed=seed)
     trials = len(set(chosen))
-    table = pd.DataFrame(
-        [_score(design, name, out=out, leaky=leaky, trials=trials, seed=seed) for name in names]
-    )
+    rows = [_score(design, name, out=out, leaky=leaky, trials=trials, seed=seed) for name in names]
+    table = pd.DataFrame(rows)
     best = min((models.BASELINE, *chosen), key=lambda name: float(by_model(table)[name]["mae"]))
-    with one_thread():
-        elsewhere = (
-            held_out(design, best, by=hold_out, seed=seed)
-            if hold_out is not None and hold_out in design.table
-            else pd.DataFrame()
-        )
     units = dict.fromkeys(_IN_TARGET_UNIT, design.unit) if design.unit else {}
     predictions = _predictions(design, out)
     for frame in (table, predictions):
@@ -167,7 +160,7 @@ def fit_link(
         level=level,
         seed=seed,
         space=tuple(design.features.embeddings),
-        held_out=elsewhere,
+        held_out=_elsewhere(design, best, hold_out, seed=seed),
         leaks=leaks(design),
         design=design,
     )
@@ -233,6 +226,13 @@ def _predictions(design: Design, out: OutOfFold) -> pd.DataFrame:
         ],
         ignore_index=True,
     )
+
+
+def _elsewhere(design: Design, name: str, by: str | None, *, seed: int) -> pd.DataFrame:
+    if by is None or by not in design.table:
+        return pd.DataFrame()
+    with one_thread():
+        return held_out(design, name, by=by, seed=seed)
 
 
 def _unlike(design: Design, by: str | None, *, seed: int) -> list[str]:
