@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from micdb.analysis.folds import MIN_GROUPS, independent_groups
 from micdb.analysis.gather import Vectors
+from micdb.analysis.linking.dimensions import check_dimensions
 from micdb.analysis.linking.features import (
     Features,
     Levels,
@@ -141,12 +142,15 @@ def build_design(
         The formula or `groups` names a column that is not there.
     UsageError
         The target is no number, is constant, or no row is complete.
+    UnitError
+        A term adds numbers in different units.
     TooFewGroupsError
         Fewer than 5 independent groups remain.
     """
     asked = parse(formula) if isinstance(formula, str) else formula
     by = (groups,) if isinstance(groups, str) else tuple(groups)
     _check_columns(table, asked, by)
+    check_dimensions(asked, table.attrs.get("units") or {})
     values = pd.DataFrame({name: plain(table[name]) for name in asked.columns}, index=table.index)
     y, reasons = _target(values, asked)
     known = ~_any(reasons, len(table))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from micdb.analysis.gather import Vectors
 from micdb.analysis.linking.design import build_design
 from micdb.analysis.linking.formula import parse
-from micdb.errors import TooFewGroupsError, UnknownColumnError, UsageError
+from micdb.errors import TooFewGroupsError, UnitError, UnknownColumnError, UsageError
 
 
 def table(n: int = 24) -> pd.DataFrame:
@@ -149,3 +151,18 @@ def test_embeddings_are_pulled_out_in_order_and_once():
     parsed = parse("hardness ~ embedding('a') + density + embedding(\"b@2nm\") + embedding('a')")
     assert parsed.embeddings == ("a", "b@2nm")
     assert parsed.columns == ("hardness", "density")
+
+
+def test_numbers_in_different_units_are_not_added():
+    frame = table()
+    frame["length"], frame["width"], frame["plain"] = 1.0, np.arange(24.0), 2.0
+    frame.attrs["units"] = {"length": "nm", "width": "um", "density": "1/um**2", "hardness": "GPa"}
+    for wrong, said in {
+        "hardness ~ I(width + density)": "'width + density' adds a number in um to one in 1/um**2: give each",
+        "hardness ~ I(2 * (width - length))": "'width - length' adds a number in um to one in nm: bring them",
+        "log(hardness + width) ~ density": "'hardness + width' adds a number in GPa to one in um",
+    }.items():
+        with pytest.raises(UnitError, match=re.escape(said)):
+            build_design(frame, wrong)
+    build_design(frame, "hardness ~ I(width + plain) + width:density + I(width ** 2) + C(cooling)")
+    build_design(frame, "hardness ~ I(width * density * width + 1) + I(log(width) + log(density + 1))")
