@@ -28,6 +28,8 @@ from micdb.errors import TooFewGroupsError, UnknownColumnError, UsageError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+SAMPLE = "sample"  # column that says which specimen a row is of
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -157,7 +159,7 @@ def build_design(
     levels = levels_of(values[known & values.notna().all(axis=1)], asked)
     alike = table[harmonise] if harmonise else None
     features, lacking = evaluate(
-        values, asked, embeddings or {}, keys=table[key], levels=levels, harmonise=alike
+        values, asked, embeddings or {}, keys=table[key], bags=samples(table), levels=levels, harmonise=alike
     )
     lacking |= {
         f"{name} is missing": table[name].isna().to_numpy() for name in by if table[name].isna().any()
@@ -196,10 +198,17 @@ def _waiting(
     return Waiting(features.of(rows), labels, table.loc[rows, key].to_numpy(dtype=object))
 
 
+def samples(table: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the sample of each row as a number ``(n,)``; a row without one is a sample of its own."""
+    known = table[SAMPLE] if SAMPLE in table else pd.Series(None, index=table.index, dtype=object)
+    number = pd.factorize(known)[0].astype(np.int64)
+    return np.where(number < 0, len(table) + np.arange(len(table)), number)
+
+
 def _told(table: pd.DataFrame, names: Sequence[str]) -> Features:
     values = as_numbers(table, names)
     varied = values[:, np.ptp(values, axis=0) > 0]
-    return Features({f"metadata {at}": column for at, column in enumerate(varied.T)}, {})
+    return Features({f"metadata {at}": column for at, column in enumerate(varied.T)}, {}, samples(table))
 
 
 def _any(reasons: Mapping[str, NDArray[np.bool_]], n: int) -> NDArray[np.bool_]:

@@ -103,7 +103,9 @@ def partial_dependence(design: Design, taught: Taught, feature: str, *, points: 
     predicted = []
     for value in values:
         fixed = {**columns, feature: np.full(len(design.y), value)}
-        predicted.append(taught.predict(Features(fixed, design.features.embeddings)).mean())
+        predicted.append(
+            taught.predict(Features(fixed, design.features.embeddings, design.features.bags)).mean()
+        )
     return _with_unit(pd.DataFrame({"value": values, "predicted": predicted}), design, "predicted")
 
 
@@ -162,7 +164,7 @@ def _moved(features: Features, block: str, order: Ints) -> Features:
     columns, embeddings = dict(features.columns), dict(features.embeddings)
     home: dict[str, Floats] = columns if block in columns else embeddings
     home[block] = home[block][order]
-    return Features(columns, embeddings)
+    return Features(columns, embeddings, features.bags)
 
 
 def _of_other_groups(groups: Ints, rng: np.random.Generator) -> Ints:

@@ -33,16 +33,20 @@ class Features:
         Features made of columns, by name, each of shape ``(n,)``.
     embeddings
         Vectors by space, each of shape ``(n, d)``; reduced later, inside training folds.
+    bags
+        Sample of each row, as a number ``(n,)``.
     """
 
     columns: Mapping[str, Floats]
     embeddings: Mapping[str, Floats]
+    bags: NDArray[np.int64]
 
     def of(self, rows: Any) -> Features:
         """Return the features of some rows."""
         return Features(
             {name: column[rows] for name, column in self.columns.items()},
             {name: matrix[rows] for name, matrix in self.embeddings.items()},
+            self.bags[rows],
         )
 
 
@@ -73,6 +77,7 @@ def evaluate(
     vectors: Mapping[str, Vectors],
     *,
     keys: pd.Series[Any],
+    bags: NDArray[np.int64],
     levels: Levels,
     harmonise: pd.Series[Any] | None = None,
     like: Mapping[str, tuple[Floats, Floats]] | None = None,
@@ -89,6 +94,8 @@ def evaluate(
         Name in the formula -> its vectors.
     keys
         Names of the rows, which those of `vectors` are matched with.
+    bags
+        Sample of each row ``(n,)``.
     levels
         Column -> the values that were taught: a row with another has no features.
     harmonise
@@ -130,7 +137,7 @@ def evaluate(
             columns[shown] = np.full(len(table), np.nan)
             columns[shown][complete] = values
             reasons[f"{shown} is not finite"] = complete & ~np.isfinite(columns[shown])
-    return Features(columns, matrices), {reason: rows for reason, rows in reasons.items() if rows.any()}
+    return Features(columns, matrices, bags), {reason: rows for reason, rows in reasons.items() if rows.any()}
 
 
 def term_columns(table: pd.DataFrame, term: Term, levels: Levels) -> dict[str, Floats]:

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from micdb.analysis.linking.design import Design
+from micdb.analysis.linking.design import SAMPLE, Design
 
-PIXELS, SAMPLE = "pixel_hash", "sample"
+PIXELS = "pixel_hash"
 #: Columns that are looked at where there are any.
 WATCHED = (PIXELS, SAMPLE)
 

@@ -60,7 +60,8 @@ def link(
         Columns whose labels are never split between training and test; with several, images that
         share a label of any of them stay together.
     models
-        Of ``ridge``, ``elastic``, ``gp`` and ``trees``.
+        Of ``ridge``, ``elastic``, ``gp``, ``trees``, and ``set``, which reads all images of a sample at once
+        and needs ``micdb[embed]``.
     hold_out
         Column of which each label is held out in turn, beside the folds by group, where there are several.
     harmonise

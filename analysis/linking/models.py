@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micdb.analysis.folds import grouped_folds
+from micdb.analysis.linking.set_transformer import SetTransformer
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -37,6 +38,8 @@ class TrainingSet:
         Target, shape ``(n,)``.
     groups
         Group numbers, shape ``(n,)``.
+    bags
+        Sample of each row, shape ``(n,)``.
     seed
         Seed of everything random.
     """
@@ -44,12 +47,19 @@ class TrainingSet:
     x: Floats
     y: Floats
     groups: Ints
+    bags: Ints
     seed: int
 
 
 def fit(name: str, rows: TrainingSet, *, like: Any = None) -> Any:
     """Return a fitted estimator with ``predict``; `name` is a key of `MODELS`."""
     return MODELS[name](rows, like)
+
+
+def predict(model: Any, x: Floats, bags: Ints) -> Floats:
+    """Return predictions ``(n,)`` for standardised features ``(n, p)`` of rows of these samples ``(n,)``."""
+    said = model.predict(x, bags) if isinstance(model, SetTransformer) else model.predict(x)
+    return np.asarray(said, dtype=np.float64)
 
 
 def _mean(rows: TrainingSet, _like: Any) -> Any:
@@ -145,6 +155,10 @@ def _trees(rows: TrainingSet, _like: Any) -> Any:
     ).fit(rows.x, rows.y)
 
 
+def _set(rows: TrainingSet, _like: Any) -> Any:
+    return SetTransformer(rows.seed).fit(rows.x, rows.y, rows.bags)
+
+
 MODELS: dict[str, Callable[[TrainingSet, Any], Any]] = {
     BASELINE: _mean,
     METADATA: _ridge,
@@ -152,4 +166,5 @@ MODELS: dict[str, Callable[[TrainingSet, Any], Any]] = {
     "elastic": _elastic,
     "gp": _gaussian_process,
     "trees": _trees,
+    "set": _set,
 }

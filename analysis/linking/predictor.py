@@ -21,12 +21,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from micdb.analysis.gather import Frame, Vectors, read_table, read_vectors
+from micdb.analysis.linking.design import SAMPLE, samples
 from micdb.analysis.linking.features import evaluate, plain
 from micdb.analysis.linking.formula import LinkFormula, parse
 from micdb.analysis.linking.taught import Reduction, Taught
 from micdb.analysis.linking.validate import Calibration
 from micdb.analysis.threads import one_thread
-from micdb.errors import UsageError
+from micdb.errors import UnknownColumnError, UsageError
 from micdb.provenance import package_version
 from micdb.store.files import fsync_file
 
@@ -35,6 +36,7 @@ Floats = NDArray[np.float64]
 CARD, MODELS = "link.json", "link.skops"
 _FORMAT = 1
 _TYPES = frozenset({  # beside those that skops trusts by itself
+    "micdb.analysis.linking.set_transformer.SetTransformer",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     *(f"sklearn.gaussian_process.kernels.{name}"
       for name in ("ConstantKernel", "Product", "RBF", "Sum", "WhiteKernel")),
@@ -102,8 +104,12 @@ class Predictor:
             A column or kind of vector is not there.
         """
         names = tuple(dict.fromkeys(name for term in self.formula.terms for name in term.columns))
-        extra = (self.harmonise,) if self.harmonise else ()
+        beside = [self.harmonise, SAMPLE if self.model == "set" else None]
+        extra = [name for name in beside if name]
         table, vectors = read(frame, self.formula, (*names, *extra), spaces=self.spaces)
+        for name in (*names, *extra):
+            if name not in table:
+                raise UnknownColumnError(name, [str(one) for one in table], "the table to predict for")
         values = pd.DataFrame({name: plain(table[name]) for name in names}, index=table.index)
         alike = table[self.harmonise] if self.harmonise else None
         features, reasons = evaluate(
@@ -111,6 +117,7 @@ class Predictor:
             self.formula,
             vectors,
             keys=table["uid"],
+            bags=samples(table),
             levels=self.levels,
             harmonise=alike,
             like=self.like,

@@ -63,7 +63,7 @@ class Taught:
 
     def predict(self, features: Features) -> Floats:
         """Return predictions ``(n,)`` [target's unit]."""
-        return np.asarray(self.model.predict(self.reduction.transform(features)), dtype=np.float64)
+        return np.asarray(models.predict(self.model, self.reduction.transform(features), features.bags))
 
 
 def source(design: Design, name: str) -> Features:
@@ -103,7 +103,9 @@ def teach(
         if id(seen) not in reductions:
             reductions[id(seen)] = Reduction.fit(seen, rows, components=components)
         reduction = reductions[id(seen)]
-        training = models.TrainingSet(reduction.transform(seen.of(rows)), design.y[rows], groups, seed)
+        training = models.TrainingSet(
+            reduction.transform(seen.of(rows)), design.y[rows], groups, seen.bags[rows], seed
+        )
         before = like[name].model if like and name in like else None
         taught[name] = Taught(reduction, models.fit(name, training, like=before))
     return taught

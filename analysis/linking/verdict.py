@@ -12,7 +12,7 @@ LEAKAGE = 0.2  # image-level R2 above grouped R2 by this much is worth a warning
 
 NAMES = {
     "metadata": "metadata alone", "ridge": "ridge regression", "elastic": "an elastic net",
-    "gp": "a Gaussian process", "trees": "gradient boosting",
+    "gp": "a Gaussian process", "trees": "gradient boosting", "set": "a set transformer",
 }  # fmt: skip
 
 

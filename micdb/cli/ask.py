@@ -174,7 +174,7 @@ def link(
     formula: Annotated[str, typer.Argument(help="""For example: hardness ~ embedding("texture")""")],
     db: Db = None,
     groups: Annotated[str, typer.Option(help="Columns that a fold must not split.")] = "sample",
-    models: Annotated[str, typer.Option(help="Of ridge, elastic, gp, trees.")] = "ridge,gp,trees",
+    models: Annotated[str, typer.Option(help="Of ridge, elastic, gp, trees, set.")] = "ridge,gp,trees",
     hold_out: Annotated[str, typer.Option(help="Column whose labels are held out in turn.")] = "lab",
     where: Where = None,
     seed: Annotated[int, typer.Option(help="Seed of folds and models.")] = 0,

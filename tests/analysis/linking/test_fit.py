@@ -70,6 +70,11 @@ def test_it_predicts_what_it_has_not_seen_with_intervals(fit):
     assert 0.8 < inside.mean() <= 1
 
 
+def test_a_column_that_lacks_is_named(fit):
+    with pytest.raises(UnknownColumnError, match="no column 'anneal' in the table to predict for"):
+        fit.predict(table(3).drop(columns="anneal"))
+
+
 def test_new_rows_alone_are_predicted_as_among_others(fit):
     new = table(seed=9)
     whole, alone = fit.predict(new), fit.predict(new.iloc[[7]])

@@ -117,7 +117,7 @@ def test_everything_is_learnt_inside_training_folds(monkeypatch):
         hidden = np.setdiff1d(np.arange(len(masked)), rows)
         masked[hidden] = np.nan  # scikit-learn refuses NaN: a fit that peeked would raise
         assert components <= min(16, len(np.unique(whole.groups[rows])) // 2)
-        return real(Features({}, {"texture@256nm": masked}), rows, components=components)
+        return real(Features({}, {"texture@256nm": masked}, features.bags), rows, components=components)
 
     monkeypatch.setattr(Reduction, "fit", spy)
     fold = validate.grouped_folds(whole.groups, 5, seed=0)
@@ -186,8 +186,8 @@ def test_json_text_and_html(found):
     ("wrong", "message"),
     [
         ({"chosen": ["rigde"]}, "no model 'rigde'; did you mean ridge?"),
-        ({"chosen": []}, "give a list of ridge, elastic, gp, trees"),
-        ({"chosen": "ridge"}, "give a list of ridge, elastic, gp, trees"),
+        ({"chosen": []}, "give a list of ridge, elastic, gp, trees, set"),
+        ({"chosen": "ridge"}, "give a list of ridge, elastic, gp, trees, set"),
         ({"level": 90}, "level is 90; give the coverage wanted, between 0 and 1"),
     ],
 )
