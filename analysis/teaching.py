@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from micdb.analysis.scorecard import judged
 from micdb.annotations import rows as annotated
 from micdb.catalog.engine import reading
 from micdb.catalog.results import STANDING
+from micdb.embed.sampling import constant, factors, resample, scanned
 from micdb.errors import UsageError
 from micdb.masks import UNKNOWN, Mask
 from micdb.populate.pictures import image_keys, load_pictures
@@ -19,7 +21,7 @@ from micdb.query.context import Context
 from micdb.query.frame import Frame
 
 if TYPE_CHECKING:
-    from micdb.embed.train import segment
+    from micdb.embed.train import segment, vae
     from micdb.embed.train.annotated import Example
 
 
@@ -101,6 +103,49 @@ def drawn(context: Context) -> list[segment.Example]:
         scale = None if size is None else math.sqrt(size[0] * size[1])
         shown.append(segment.Example(filled, Mask(labels, one.mask.classes), scale))
     return shown
+
+
+def shown(
+    images: Frame, *, conditions: Sequence[str] = (), nm_per_pixel: float | None = None
+) -> list[vae.Shown]:
+    """Return every frame of some images at one pixel size, with what is known of them as numbers.
+
+    Parameters
+    ----------
+    images
+        What to learn from.
+    conditions
+        Columns or properties; an image that lacks one is left out.
+    nm_per_pixel
+        Pixel size [nm]; None for pixels as they are. An image that cannot give it is left out.
+
+    Raises
+    ------
+    UsageError
+        No image is left.
+    """
+    from micdb.embed.train import vae
+
+    table = images[["uid", *conditions]].to_pandas().dropna().reset_index(drop=True)
+    context = images.context
+    keys = image_keys(context.engine, table["uid"].tolist())
+    found: list[vae.Shown] = []
+    told = table[list(conditions)].astype(float).to_numpy()
+    for picture, known in zip(load_pictures(context.engine, context.root, keys), told, strict=True):
+        grown = factors(picture.pixel_size, nm_per_pixel)
+        if isinstance(grown, str):
+            continue
+        for pixels in picture.pixels:
+            part, _ = scanned(pixels)
+            if part.size and not constant(part):
+                scaled = part / float(np.abs(part).max())
+                found.append(vae.Shown(resample(scaled, grown), tuple(known.tolist())))
+    if not found:
+        raise UsageError(
+            f"no image to learn from: {images.count()} in the query, {len(table)} of which have "
+            f"{', '.join(conditions) or 'all that is asked'}; none can be shown at the pixel size asked for"
+        )
+    return found
 
 
 def noisy(images: Frame) -> list[np.ndarray]:

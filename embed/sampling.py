@@ -38,6 +38,27 @@ def available(shape: tuple[int, int], pixel_size: tuple[float, float], *, smalle
     ]
 
 
+def factors(pixel_size: tuple[float, float] | None, wanted: float | None) -> tuple[float, float] | str:
+    """Return by how much pixels grow ``(y, x)`` to have one size, or why they cannot.
+
+    Parameters
+    ----------
+    pixel_size
+        ``(y, x)`` [nm]; None where nothing says it.
+    wanted
+        [nm]; None for pixels as they are.
+    """
+    if wanted is None:
+        return 1.0, 1.0
+    if pixel_size is None:
+        return f"the image has no pixel size, so it cannot be resampled to {wanted:g} nm/pixel"
+    if not all(math.isfinite(one) and one > 0 for one in pixel_size):
+        return f"pixel size {pixel_size[1]:g} x {pixel_size[0]:g} nm; positive numbers are needed"
+    if max(pixel_size) > wanted * UPSAMPLING_TOLERANCE:
+        return f"pixel size {max(pixel_size):g} nm; {wanted:g} nm/pixel would need upsampling"
+    return wanted / pixel_size[0], wanted / pixel_size[1]
+
+
 def resample(image: Floats, factors: tuple[float, float]) -> npt.NDArray[np.float32]:
     """Return a finite image at a coarser sampling, without aliasing.
 

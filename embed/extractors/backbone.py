@@ -7,7 +7,6 @@ alike.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -18,7 +17,7 @@ import pyarrow as pa
 from micdb.embed.extractors.texture import scaled, space_name, usable
 from micdb.embed.micro.view import view
 from micdb.embed.nets import backbone
-from micdb.embed.sampling import UPSAMPLING_TOLERANCE, constant, resample
+from micdb.embed.sampling import constant, factors, resample
 from micdb.errors import UsageError
 from micdb.populate.extractor import Card, Extraction, Extractor, Space, check_positive
 from micdb.populate.facts import EMBEDDINGS
@@ -134,12 +133,12 @@ class PretrainedBackbone(Extractor):
         frames = usable(picture)
         if isinstance(frames, str):
             return Refusal(picture.image, frames)
-        factors = self._factors(picture)
-        if isinstance(factors, str):
-            return Refusal(picture.image, factors)
+        grown = factors(picture.pixel_size, self.parameters["pixel_size"])
+        if isinstance(grown, str):
+            return Refusal(picture.image, grown)
         found = []
         for frame in frames:
-            vector = self._vector(resample(scaled(frame), factors))
+            vector = self._vector(resample(scaled(frame), grown))
             if isinstance(vector, str):
                 return Refusal(picture.image, vector)
             if vector is not None:
@@ -149,19 +148,6 @@ class PretrainedBackbone(Extractor):
         mean = _unit(np.mean(found, axis=0))
         table = {"image": [picture.image], "space": [self.spaces[0].name], "vector": [mean]}
         return Extraction(picture.image, {"embeddings": pa.table(table, schema=EMBEDDINGS)})
-
-    def _factors(self, picture: Picture) -> tuple[float, float] | str:
-        """Return by how much pixels grow ``(y, x)``, or why they cannot."""
-        wanted, given = self.parameters["pixel_size"], picture.pixel_size
-        if wanted is None:
-            return 1.0, 1.0
-        if given is None:
-            return f"the image has no pixel size, so it cannot be resampled to {wanted:g} nm/pixel"
-        if not all(math.isfinite(one) and one > 0 for one in given):
-            return f"pixel size {given[1]:g} x {given[0]:g} nm; positive numbers are needed"
-        if max(given) > wanted * UPSAMPLING_TOLERANCE:
-            return f"pixel size {max(given):g} nm; {wanted:g} nm/pixel would need upsampling"
-        return wanted / given[0], wanted / given[1]
 
     def _side(self, shape: tuple[int, ...]) -> int:
         """Return the side of windows of an image of a shape [pixel]."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from micdb.cli import output
 from micdb.cli.classes import teach
-from micdb.cli.options import AsJson, Db, Where, app, chosen
+from micdb.cli.options import AsJson, Db, Where, app, chosen, split
 from micdb.errors import UsageError
 from micdb.extras import require
 
@@ -34,7 +34,7 @@ def train(
     ] = False,
     from_images: Annotated[
         str | None,
-        typer.Option("--from-images", help="denoise: learn the noise of the images of this query."),
+        typer.Option("--from-images", help="denoise, vae: learn from the images of this query."),
     ] = None,
     label: Annotated[
         str | None, typer.Option(help="classify: property or column that names the class of an image.")
@@ -43,6 +43,10 @@ def train(
         str, typer.Option(help="classify: extractors or spaces, joined: texture@px,micro.")
     ] = "texture",
     groups: Annotated[str, typer.Option(help="classify: columns that a fold must not split.")] = "sample",
+    latent: Annotated[int, typer.Option(help="vae: number of latent variables.")] = 4,
+    invariant: Annotated[bool, typer.Option("--invariant", help="vae: leave rotation out of them.")] = False,
+    condition: Annotated[str, typer.Option(help="vae: columns that are known and need not be learnt.")] = "",
+    nm_per_pixel: Annotated[float | None, typer.Option(help="vae: pixel size to look at [nm].")] = None,
     where: Where = None,
     db: Db = None,
     as_json: AsJson = False,
@@ -56,7 +60,14 @@ def train(
         return
     require("torch")
     with output.progress(f"train {name}") as advance:
-        if from_images is not None:
+        if from_images is not None and name == "vae":
+            how: dict[str, Any] = {"latent": latent, "invariant": invariant, "nm_per_pixel": nm_per_pixel}
+            conditions = split(condition) if condition else []
+            made = _learn_windows(
+                chosen(db), from_images, out, conditions=conditions, how=how, steps=steps, seed=seed,
+                advance=advance,
+            )  # fmt: skip
+        elif from_images is not None:
             made = _learn_noise(chosen(db), name, from_images, out, steps=steps, seed=seed, advance=advance)
         elif from_annotations:
             made = _fine_tune(chosen(db), name, out, steps=steps, seed=seed, advance=advance)
@@ -103,11 +114,27 @@ def _learn_noise(
     from micdb.embed.train import blind_spot
 
     if name != blind_spot.NAME:
-        raise UsageError(f"{name} learns nothing from images alone; micdb train denoise --from-images does")
+        raise UsageError(f"{name} learns nothing from images alone; denoise and vae do, with --from-images")
     with opening.open(db) as base:
         shown = noisy(base.images.query(text))
     total = blind_spot.STEPS if steps is None else steps
     return blind_spot.teach(shown, out, steps=total, seed=seed or 0, watch=_watcher(advance, total))
+
+
+def _learn_windows(
+    db: str, text: str, out: Path, *, conditions: list[str], how: dict[str, Any], steps: int | None,
+    seed: int | None, advance: output.Advance | None,
+) -> Weights:  # fmt: skip
+    from micdb import opening
+    from micdb.analysis.teaching import shown
+    from micdb.embed.train import vae
+
+    with opening.open(db) as base:
+        images = shown(base.images.query(text), conditions=conditions, nm_per_pixel=how["nm_per_pixel"])
+    total = vae.STEPS if steps is None else steps
+    return vae.teach(
+        images, out, conditions=conditions, steps=total, seed=seed or 0, watch=_watcher(advance, total), **how
+    )
 
 
 def _fine_tune(

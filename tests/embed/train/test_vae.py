@@ -1,0 +1,150 @@
+"""An autoencoder learns what varies in windows: turns are left out where asked, and so is what is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from micdb.embed.extractors.vae import Latents, kind_of
+from micdb.embed.micro.windows import MOST, windows
+from micdb.embed.nets import weights
+from micdb.embed.nets.vae import Vae
+from micdb.embed.train.vae import Shown, explained, teach
+from micdb.errors import UsageError
+from micdb.records import Picture, Refusal
+from micdb.testing.extractors import ExtractorContract
+
+
+@pytest.fixture(autouse=True)
+def smaller(monkeypatch):
+    monkeypatch.setattr("micdb.embed.train.vae.BATCH", 16)  # half of the time
+
+
+def bars(seed, *, turned=True, count=40):
+    """Return images of one bar each, of a width and, if turned, an angle at random, and the widths."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:32, :32] - 15.5
+    images, widths = [], rng.uniform(1.5, 7, count)
+    for width in widths:
+        angle = rng.uniform(0, np.pi) if turned else 0.0
+        across = x * np.cos(angle) + y * np.sin(angle)
+        images.append(1 / (1 + np.exp((np.abs(across) - width) * 2)) + 0.05 * rng.normal(size=x.shape))
+    return images, widths
+
+
+def codes(network, images):
+    seen = torch.from_numpy(np.concatenate([windows(one, 32) for one in images]))[:, None]
+    with torch.inference_mode():
+        return network.encode(seen)[0].numpy()
+
+
+def taught(folder, images, steps=400, **options):
+    made = teach([Shown(one) for one in images], folder, steps=steps, **options)
+    return made, weights.load("vae", Vae, folder)
+
+
+def test_what_varies_is_found_in_few_numbers(tmp_path):
+    images, _ = bars(0, turned=False, count=200)
+    made, network = taught(tmp_path, images, steps=150, latent=2)
+    assert (made.network["latent"], made.recipe["windows"], kind_of(made)) == (2, 200, "vae")
+    new, widths = bars(1, turned=False)
+    code = codes(network, new)
+    fit = np.column_stack((code, code**2, np.ones(len(code))))
+    left = widths - fit @ np.linalg.lstsq(fit, widths, rcond=None)[0]
+    assert left.var() < 0.1 * widths.var()
+    assert (
+        explained(network, np.concatenate([windows(one, 32) for one in new]), np.zeros((40, 0), "f4")) > 0.8
+    )
+
+
+def test_turning_a_window_changes_the_angle_and_not_the_latent_variables(tmp_path, monkeypatch):
+    monkeypatch.setattr("micdb.embed.train.vae.BATCH", 32)
+    images, _ = bars(2, count=200)
+    _, network = taught(tmp_path, images, steps=300, latent=2, invariant=True)
+    code = codes(network, images)
+    turned = codes(network, [np.rot90(one) for one in images])
+    assert code.shape == (200, 3)
+    moved = np.abs(turned[:, 1:] - code[:, 1:]).mean(axis=0)
+    assert (moved < 0.35 * code[:, 1:].std(axis=0)).any()
+    drawn = network.decode(torch.tensor([[0.0, 0.5, 0.5], [np.pi / 2, 0.5, 0.5]]), torch.zeros(2, 0)).detach()
+    np.testing.assert_allclose(np.rot90(drawn[0, 0]), drawn[1, 0], atol=1e-4)
+
+
+def test_what_is_told_is_drawn(tmp_path):
+    images, widths = bars(3, turned=False, count=200)
+    shown = [Shown(one, (float(width),)) for one, width in zip(images, widths, strict=True)]
+    made = teach(shown, tmp_path, latent=1, conditions=["width"], steps=150)
+    assert kind_of(made) == "cvae"
+    assert made.recipe["conditions"]["width"] == pytest.approx([widths.mean(), widths.std()])
+    network = weights.load("vae", Vae, tmp_path)
+    drawn = network.decode(torch.zeros(2, 1), torch.tensor([[-1.5], [1.5]])).detach().numpy()
+    narrow, wide = (drawn > 0).mean(axis=(1, 2, 3))
+    assert wide > narrow + 0.05
+
+
+def test_the_same_seed_teaches_the_same(tmp_path):
+    images, _ = bars(4, count=80)
+    one, again = (teach([Shown(image) for image in images], tmp_path / name, steps=3) for name in "ab")
+    assert one.sha256 == again.sha256
+
+
+def test_what_teaches_nothing_is_refused(tmp_path):
+    images, _ = bars(5, count=9)
+    with pytest.raises(
+        UsageError, match="9 windows of 32 x 32 pixels in 9 images; an autoencoder learns from 64"
+    ):
+        taught(tmp_path, images)
+    with pytest.raises(UsageError, match="latent is 0; expected a number of latent variables, 1 to 32"):
+        taught(tmp_path, images, latent=0)
+    with pytest.raises(UsageError, match="holds the weights that micdb ships"):
+        taught(weights.FOLDER, images)
+
+
+def test_windows_are_alike_and_spread_over_the_image():
+    image = np.random.default_rng(0).normal(3, 2, (1000, 800))
+    cut = windows(image, 32)
+    assert cut.shape == (MOST, 32, 32)
+    np.testing.assert_allclose(cut.mean(axis=(1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(cut.std(axis=(1, 2)), 1, atol=1e-5)
+    image[:, :400] = 7.0
+    assert len(windows(image[:, :400], 32)) == 0
+    assert len(windows(image[:20], 32)) == 0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("vae")
+    images, _ = bars(6, count=80)
+    teach([Shown(one) for one in images], place, steps=5, invariant=True, nm_per_pixel=10.0)
+    return place
+
+
+class TestContract(ExtractorContract):
+    extractor = Latents
+
+    @pytest.fixture(autouse=True)
+    def taught(self, folder, monkeypatch):
+        monkeypatch.setattr(type(self), "parameters", {"weights": str(folder / "vae.safetensors")})
+
+    @pytest.fixture
+    def picture(self):
+        image = np.random.default_rng(1).normal(5, 1, (96, 96)).astype(np.float32)
+        return Picture(1, image[None], (10.0, 10.0), "SEM", None, "steel")
+
+
+def test_rows_are_named_by_what_taught_them_and_scales_are_kept(folder):
+    image = np.random.default_rng(2).normal(5, 1, (2, 128, 128)).astype(np.float32)
+    asked = Latents(weights=str(folder / "vae.safetensors"))
+    (given,) = asked.extract([Picture(1, image, (5.0, 5.0), "SEM", None, None)])
+    rows = given.tables["latents"].to_pylist()
+    assert [(row["frame"], row["name"]) for row in rows[:5]] == [
+        (0, "rvae 0"), (0, "rvae 1"), (0, "rvae 2"), (0, "rvae 3"), (1, "rvae 0"),
+    ]  # fmt: skip
+    assert all(row["sd"] > 0 for row in rows)
+    for size, reason in (((20.0, 20.0), "would need upsampling"), (None, "the image has no pixel size")):
+        (refused,) = asked.extract([Picture(1, image, size, "SEM", None, None)])
+        assert isinstance(refused, Refusal)
+        assert reason in refused.reason
+    with pytest.raises(UsageError, match="vae has learnt nothing yet: teach it"):
+        list(Latents().extract([Picture(1, image, None, "SEM", None, None)]))
