@@ -88,10 +88,7 @@ def teach(
     UsageError
         There are fewer than 64 windows, or an argument is wrong.
     """
-    if folder.resolve() == weights.FOLDER.resolve():
-        raise UsageError(f"{folder} holds the weights that micdb ships; choose a folder of your own")
-    if not 1 <= latent <= 32:
-        raise UsageError(f"latent is {latent!r}; expected a number of latent variables, 1 to 32")
+    _check(folder, latent)
     cut = [windows(one.pixels, SIDE) for one in images]
     count = sum(map(len, cut))
     if count < _FEWEST:
@@ -128,6 +125,13 @@ def teach(
         "training": f"{seconds:.0f} s of processor time",
     }
     return weights.save(network, NAME, arguments=arguments, recipe=recipe, measured=measured, folder=folder)
+
+
+def _check(folder: Path, latent: int) -> None:
+    if folder.resolve() == weights.FOLDER.resolve():
+        raise UsageError(f"{folder} holds the weights that micdb ships; choose a folder of your own")
+    if not 1 <= latent <= 32:
+        raise UsageError(f"latent is {latent!r}; expected a number of latent variables, 1 to 32")
 
 
 def loss(network: nn.Module, arrays: tuple[Tensor, ...]) -> Tensor:
