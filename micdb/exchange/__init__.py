@@ -6,6 +6,6 @@
     selection   the rows that belong to a set of images, closed under references
     written     a bundle is written: catalog, parts, thumbnails, objects, RO-Crate, manifest
     bundle      a bundle is opened, every byte checked, its catalog loaded and upgraded
-    merge       the rows of one catalog join those of another; docs/decisions/0015-what-joins-what.md
-    federation  several databases merged into one that only answers
+    arriving    all of it joins a database; joining says how rows do: docs/decisions/0015-what-joins-what.md
+    doors       what `micdb.database.Database` offers; `micdb.federation` merges several databases into one
 """
