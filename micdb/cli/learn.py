@@ -18,6 +18,24 @@ if TYPE_CHECKING:
     from micdb.embed.nets.weights import Weights
 
 
+Bank = Annotated[
+    Path | None, typer.Option(help="Folder for what is simulated once, for weights that learn from it.")
+]
+FromAnnotations = Annotated[
+    bool, typer.Option("--from-annotations", help="Go on with the shipped weights, from corrected images.")
+]
+FromImages = Annotated[
+    str | None, typer.Option("--from-images", help="denoise, vae: learn from the images of this query.")
+]
+Label = Annotated[str | None, typer.Option(help="classify: property or column that names an image's class.")]
+Embedding = Annotated[str, typer.Option(help="classify: extractors or spaces, joined: texture@px,micro.")]
+Groups = Annotated[str, typer.Option(help="classify: columns that a fold must not split.")]
+Latent = Annotated[int, typer.Option(help="vae: number of latent variables.")]
+Invariant = Annotated[bool, typer.Option("--invariant", help="vae: leave rotation out of them.")]
+Condition = Annotated[str, typer.Option(help="vae: columns that are known and need not be learnt.")]
+NmPerPixel = Annotated[float | None, typer.Option(help="vae: pixel size to look at [nm].")]
+
+
 @app.command()
 def train(
     name: Annotated[str, typer.Argument(help="Weights, named like their extractor: stem-atoms, classify.")],
@@ -25,28 +43,16 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Batches to learn from, instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that simulate.")] = 1,
-    bank: Annotated[
-        Path | None, typer.Option(help="Folder for what is simulated once, for weights that learn from it.")
-    ] = None,
-    from_annotations: Annotated[
-        bool,
-        typer.Option("--from-annotations", help="Go on with the shipped weights, from corrected images."),
-    ] = False,
-    from_images: Annotated[
-        str | None,
-        typer.Option("--from-images", help="denoise, vae: learn from the images of this query."),
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option(help="classify: property or column that names the class of an image.")
-    ] = None,
-    embedding: Annotated[
-        str, typer.Option(help="classify: extractors or spaces, joined: texture@px,micro.")
-    ] = "texture",
-    groups: Annotated[str, typer.Option(help="classify: columns that a fold must not split.")] = "sample",
-    latent: Annotated[int, typer.Option(help="vae: number of latent variables.")] = 4,
-    invariant: Annotated[bool, typer.Option("--invariant", help="vae: leave rotation out of them.")] = False,
-    condition: Annotated[str, typer.Option(help="vae: columns that are known and need not be learnt.")] = "",
-    nm_per_pixel: Annotated[float | None, typer.Option(help="vae: pixel size to look at [nm].")] = None,
+    bank: Bank = None,
+    from_annotations: FromAnnotations = False,
+    from_images: FromImages = None,
+    label: Label = None,
+    embedding: Embedding = "texture",
+    groups: Groups = "sample",
+    latent: Latent = 4,
+    invariant: Invariant = False,
+    condition: Condition = "",
+    nm_per_pixel: NmPerPixel = None,
     where: Where = None,
     db: Db = None,
     as_json: AsJson = False,
