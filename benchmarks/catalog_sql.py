@@ -32,7 +32,7 @@ WIDE = """
   m.reciprocal_pixel_size_x, m.reciprocal_pixel_size_y, m.area, m.accelerating_voltage, m.magnification,
   m.working_distance, m.dwell_time, m.bias, m.setpoint_current, m.detector, m.intensity_unit, m.intensity_min,
   m.intensity_max, m.intensity_mean, m.intensity_sd, coalesce(m.licence, lab.licence) AS licence,
-  m.embargo_until, m.pixel_hash, m.created_at, m.object_pk IS NULL AS deferred
+  m.embargo_until, m.source, m.pixel_hash, m.created_at, m.object_pk IS NULL AS deferred
 """
 JOINS = """
   LEFT JOIN lab ON lab.pk = m.lab_pk
@@ -191,7 +191,7 @@ def _samples(db: Database) -> Any:
 SAMPLES = """
 WITH g AS (SELECT sample_pk, count(*) AS n FROM micrograph WHERE deleted_at IS NULL AND sample_pk IS NOT NULL
   GROUP BY sample_pk HAVING count(*) > 40)
-SELECT s.uid, s.name, lab.name, material.name, material.formula, s.form, g.n
+SELECT s.uid, s.name, lab.name, material.name, material.formula, s.form, s.source, g.n
 FROM g JOIN sample s ON s.pk = g.sample_pk LEFT JOIN lab ON lab.pk = s.lab_pk
 LEFT JOIN material ON material.pk = s.material_pk ORDER BY g.n DESC, s.uid LIMIT 20"""
 
