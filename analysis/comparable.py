@@ -28,6 +28,7 @@ LEVEL = 0.01  # chance of calling labels different that are not, all pairs toget
 _LOOKED_AT = 20  # images per label whose pixels are read
 _MOST = 2000  # images per label whose vectors are compared
 _LEAST = 4  # images of a label that is compared
+_WARNED = 4  # labels that a warning looks at, those with most groups: pairs and permutations grow fast
 
 
 @dataclass(frozen=True, repr=False)
@@ -173,16 +174,19 @@ def unlike(
     vectors
         ``(n, d)``.
     labels, groups
-        Label and independent group of each ``(n,)``; a group that has several labels is left out.
+        Label and independent group of each ``(n,)``; a group that has several labels is left out. The four
+        labels with most groups are compared.
     seed
         Of the permutations.
     """
     names = pd.Series(labels).groupby(groups).transform("nunique").to_numpy() == 1
     counts = pd.Series(groups[names]).groupby(labels[names]).nunique()
-    both = list(combinations(sorted(counts[counts >= _LEAST].index), 2))
+    both = list(combinations(sorted(counts[counts >= _LEAST].nlargest(_WARNED).index), 2))
     found = []
     for one, other in both:
-        rows = np.flatnonzero(names & np.isin(labels, (one, other)))[:_MOST]
+        rows = np.flatnonzero(names & np.isin(labels, (one, other)))
+        if len(rows) > _MOST:
+            rows = np.sort(np.random.default_rng(seed).choice(rows, _MOST, replace=False))
         each = discrepancy(
             vectors[rows], labels[rows] == other, groups[rows],
             permutations=int(np.ceil(2 * len(both) / LEVEL)), seed=seed,

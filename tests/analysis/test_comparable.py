@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from micdb import opening
+from micdb.analysis.comparable import unlike
 from micdb.analysis.gather import Vectors
 from micdb.analysis.harmonise import harmonised
 from micdb.analysis.linking.design import build_design
@@ -104,6 +105,15 @@ def planted_link(shift):
     table, found = planted(shift)
     design = build_design(table, 'hardness ~ embedding("texture")', embeddings=found)
     return fit_link(design, chosen=["ridge"], hold_out="lab", level=0.5)
+
+
+def test_a_warning_sees_both_labs_of_many_images(monkeypatch):
+    monkeypatch.setattr("micdb.analysis.comparable._MOST", 60)
+    order = np.argsort(SECOND, kind="stable")  # one lab after the other, as they came in
+    labels = np.where(SECOND, "Jena", "Delft").astype(object)[order]
+    (found,) = unlike(vectors(5, 4.0)[order], labels, EACH[order], seed=0)
+    assert found.startswith("Delft and Jena (MMD 0.")
+    assert not unlike(vectors(5)[order], labels, EACH[order], seed=0)
 
 
 @pytest.fixture(scope="module")
