@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 LEVEL = 0.01  # chance of calling labels different that are not, all pairs together
+_SMALLEST = 16  # [pixel] side of an image whose noise can be told: four blocks
 _LOOKED_AT = 20  # images per label whose pixels are read
 _MOST = 2000  # images per label whose vectors are compared
 _LEAST = 4  # images of a label that is compared
@@ -253,7 +254,7 @@ def _of_pixels(image: NDArray[np.generic]) -> tuple[float, float, float, float]:
     """Return mean, contrast, noise and the share of saturated pixels of one image ``(y, x)``."""
     value = np.nan_to_num(np.abs(image) if np.iscomplexobj(image) else np.asarray(image)).astype(np.float64)
     mean, spread = float(value.mean()), float(value.std())
-    noise = Strength.of(value).middle if min(value.shape) >= 16 and spread else 0.0
+    noise = Strength.of(value).middle if min(value.shape) >= _SMALLEST and spread else 0.0
     saturated = float((value == value.max()).mean()) if spread else 1.0
     return mean, spread / max(abs(mean), 1e-300), np.sqrt(noise) / max(spread, 1e-300), saturated
 

@@ -12,8 +12,7 @@ from micdb.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 
-_EXPONENTS = np.round(np.arange(1.0, 12.001, 0.01), 2)
-_STEP = {0.6827: 1.0, 0.9: 2.706, 0.95: 3.841, 0.99: 6.635}  # chi squared of one degree of freedom
+_EXPONENTS = np.round(np.arange(1.0, 12.001, 0.01), 2)  # beyond what any mechanism gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +71,15 @@ def coarsening(
     exponent
         To be held; None to find it.
     level
-        Of the interval: 0.6827, 0.9, 0.95 or 0.99.
+        Of the interval, between 0 and 1.
 
     Raises
     ------
     UsageError
-        Too few times, a size or deviation that is not positive, or another level.
+        Too few times, a size or deviation that is not positive, or a level outside 0 to 1.
     """
+    from scipy.stats import chi2
+
     t, d, s = (np.asarray(one, np.float64) for one in (time, size, sd))
     _check(t, d, s, exponent, level)
     tried = _EXPONENTS if exponent is None else np.array([exponent])
@@ -89,7 +90,9 @@ def coarsening(
     reduced = float(misfits[best] / free) if free else float("nan")
     low = high = float(tried[best])
     if exponent is None:
-        inside = tried[misfits <= misfits[best] + _STEP[level] * (max(reduced, 1.0) if free else 1.0)]
+        inside = tried[
+            misfits <= misfits[best] + float(chi2.ppf(level, 1)) * (max(reduced, 1.0) if free else 1.0)
+        ]
         low = float("nan") if inside[0] == tried[0] else float(inside[0])
         high = float("nan") if inside[-1] == tried[-1] else float(inside[-1])
     start, rate, _ = fits[best]
@@ -118,5 +121,5 @@ def _check(t: Floats, d: Floats, s: Floats, exponent: float | None, level: float
         raise UsageError(f"{pd.unique(pd.Series(t)).size} different times; the law needs {needed}")
     if not ((d > 0).all() and (s > 0).all() and (t >= 0).all()):
         raise UsageError("sizes and their deviations must be above 0, and times not below it")
-    if level not in _STEP:
-        raise UsageError(f"level is {level!r}; it is one of {', '.join(map(str, _STEP))}")
+    if not 0 < level < 1:
+        raise UsageError(f"level is {level!r}; give the coverage wanted, between 0 and 1, for example 0.95")

@@ -1,13 +1,11 @@
 """Many images, one sample: a small network that reads all images of a sample at once, in any order.
 
-Set Transformer (Lee, Lee, Kim, Kosiorek, Choi & Teh, ICML 2019): images attend to one another within their
-sample, a learnt seed attends to all of them, and what it gathers says the property. Every image of a sample
-gets the same answer.
+The network is `micdb.embed.nets.set_network.SetNetwork`. Every image of a sample gets the same answer.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +13,11 @@ from numpy.typing import NDArray
 from micdb.extras import require
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_WIDE, _HEADS = 32, 4
 _STEPS, _RATE, _DECAY = 150, 3e-3, 1e-2
 _MOST = 64  # images of a sample that are read at once; of more, these many are drawn with the seed
 _HIDDEN = 0.3  # chance that an image is hidden in a step: sets differ in size, and one image must not decide
@@ -53,13 +50,15 @@ class SetTransformer:
             Sample of each row ``(n,)``.
         """
         torch = require("torch")
+        from micdb.embed.nets.set_network import SetNetwork
+
         self.middle, self.spread = float(y.mean()), float(y.std()) or 1.0
         sets, there, rows = _padded(x, bags, self.seed)
         target = np.array([y[one].mean() for one in rows])
         wanted = torch.tensor((target - self.middle) / self.spread, dtype=torch.float32)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            network = _network(x.shape[1])
+            network = SetNetwork(x.shape[1])
             optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
             rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, _STEPS)
             for _ in range(_STEPS):
@@ -77,7 +76,9 @@ class SetTransformer:
     def predict(self, x: Floats, bags: Ints) -> Floats:
         """Return the target of each row's bag ``(n,)``."""
         torch = require("torch")
-        network = _network(x.shape[1])
+        from micdb.embed.nets.set_network import SetNetwork
+
+        network = SetNetwork(x.shape[1])
         network.load_state_dict({name: torch.from_numpy(value) for name, value in self.weights.items()})
         network.eval()
         sets, there, rows = _padded(x, bags, self.seed)
@@ -100,33 +101,3 @@ def _padded(x: Floats, bags: Ints, seed: int) -> tuple[Tensor, Tensor, list[Ints
     for number, one in enumerate(read):
         sets[number, : len(one)], there[number, : len(one)] = x[one], True
     return torch.from_numpy(sets), torch.from_numpy(there), rows
-
-
-def _network(inputs: int) -> nn.Module:
-    torch = require("torch")
-    module: Any = torch.nn.Module
-
-    class Network(module):  # type: ignore[misc]
-        """Encoder, attention within the set, pooling by attention, answer."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            layers = torch.nn
-            self.encode = layers.Sequential(layers.Linear(inputs, _WIDE), layers.GELU(), layers.Dropout(0.1))
-            self.within = layers.MultiheadAttention(_WIDE, _HEADS, batch_first=True)
-            self.norm = layers.LayerNorm(_WIDE)
-            self.seed = layers.Parameter(torch.randn(1, 1, _WIDE) / _WIDE**0.5)
-            self.pool = layers.MultiheadAttention(_WIDE, _HEADS, batch_first=True)
-            self.answer = layers.Sequential(layers.LayerNorm(_WIDE), layers.Linear(_WIDE, 1))
-
-        def forward(self, sets: Tensor, there: Tensor) -> Tensor:
-            """Return one number per set ``(bags,)``."""
-            value = self.encode(sets)
-            value = self.norm(value + self.within(value, value, value, key_padding_mask=~there)[0])
-            seed = self.seed.expand(len(sets), -1, -1)
-            gathered = self.pool(seed, value, value, key_padding_mask=~there)[0]
-            answer: Tensor = self.answer(gathered[:, 0])[:, 0]
-            return answer
-
-    made: nn.Module = Network()
-    return made

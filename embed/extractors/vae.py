@@ -6,6 +6,7 @@ Fills `latents`; in a formula ``latent("rvae", 4)`` stands for the means of the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -65,6 +66,15 @@ class Latents(Extractor):
             )
             self._learnt(self._known.sha256, self._known.texts)
 
+    @cached_property
+    def _network(self) -> Vae:
+        require("torch")
+        from micdb.embed.nets.vae import Vae
+
+        network = weights.load(NAME, Vae, self._folder)
+        assert isinstance(network, Vae)  # noqa: S101 (for the type)
+        return network
+
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
         """Yield the latent variables of each picture, or the reason why there are none."""
         for picture in pictures:
@@ -81,8 +91,7 @@ class Latents(Extractor):
         grown = factors(picture.pixel_size, self._known.recipe["nm_per_pixel"])
         if isinstance(grown, str):
             return Refusal(picture.image, grown)
-        network = weights.load(NAME, _build, self._folder)
-        found = frames(picture, lambda pixels: _codes(pixels, grown, network))
+        found = frames(picture, lambda pixels: _codes(pixels, grown, self._network))
         if isinstance(found, Refusal):
             return found
         kind = kind_of(self._known)
@@ -100,20 +109,13 @@ def kind_of(known: weights.Weights) -> str:
     return ("c" if network["conditions"] else "") + ("r" if network["invariant"] else "") + NAME
 
 
-def _build(**arguments: Any) -> Vae:
-    require("torch")
-    from micdb.embed.nets.vae import Vae
-
-    return Vae(**arguments)
-
-
 def _codes(
-    pixels: npt.NDArray[np.floating], grown: tuple[float, float], network: Any
+    pixels: npt.NDArray[np.floating], grown: tuple[float, float], network: Vae
 ) -> npt.NDArray[np.float64] | str:
     """Return the latent variables of each window ``(n, latent)``, or why there is none."""
     import torch
 
-    side = int(len(network.grid) ** 0.5)
+    side = network.side
     ready = prepared(pixels, smallest=side)
     if isinstance(ready, str):
         return ready

@@ -41,7 +41,7 @@ class Vae(nn.Module):
         width: int = 64,
     ) -> None:
         super().__init__()
-        self.latent, self.invariant = latent, invariant
+        self.side, self.latent, self.invariant = side, latent, invariant
         layers: list[nn.Module] = []
         for before, after in zip((1, *_CHANNELS), _CHANNELS, strict=False):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GELU()]
@@ -72,5 +72,4 @@ class Vae(nn.Module):
             places, code = places @ turn, code[:, 1:]
         told = self.tell(torch.cat((code, conditions), dim=1))
         drawn: Tensor = self.draw(self.place(places) + told[:, None, :])
-        side = int(len(grid) ** 0.5)
-        return drawn.reshape(len(code), 1, side, side)
+        return drawn.reshape(len(code), 1, self.side, self.side)

@@ -57,5 +57,5 @@ def test_a_held_exponent_has_no_interval():
 def test_what_is_no_law(wrong, message):
     with pytest.raises(UsageError, match=message):
         coarsening(*wrong)
-    with pytest.raises(UsageError, match=r"level is 0.5; it is one of 0.6827, 0.9"):
-        coarsening(TIMES, TIMES, TIMES, level=0.5)
+    with pytest.raises(UsageError, match=r"level is 95; give the coverage wanted, between 0 and 1"):
+        coarsening(TIMES, TIMES, TIMES, level=95)
