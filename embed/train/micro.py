@@ -89,9 +89,7 @@ def scores(network: nn.Module, count: int) -> tuple[float, float, float]:
             named, around, _, still = split(network(torch.from_numpy(image[None])))
         right.append(float((named[0].argmax(0).numpy() == classes).mean()))
         scene.append(int(around[0].mean(dim=(1, 2)).argmax()) == int(kind))
-        noise.append(
-            (float(np.square(image[0] - clean).mean()), float(np.square(still[0].numpy() - clean).mean()))
-        )
+        noise.append([float(np.square(one - clean).mean()) for one in (image[0], still[0].numpy())])
     before, after = np.mean(noise, axis=0)
     return float(np.mean(right)), float(np.mean(scene)), 10 * float(np.log10(before / after))
 
