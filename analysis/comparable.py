@@ -48,7 +48,7 @@ class Comparison:
     labels
         One row per label: ``images``, ``samples``; of the images that were read the medians of ``mean``,
         ``contrast`` (standard deviation over mean) and ``noise`` (over standard deviation), and the mean
-        share of ``saturated`` pixels.
+        share of ``saturated`` pixels. Missing where the pixels of none are here.
     calibration
         One row per shared stratum and measured column: ``within``, ``measure``, ``labels``, the ``mean``, and
         ``spread``: the largest difference of the labels' medians over the mean.
@@ -134,7 +134,7 @@ def comparable(
     UsageError
         Fewer than two labels have 4 images with vectors.
     """
-    names = [by, groups, *([within] if within else []), *measures]
+    names = [by, groups, *([within] if within else []), "deferred", *measures]
     for name in (by, groups):
         if name not in frame:
             raise UnknownColumnError(name, list(frame.columns), "the frame that is compared")
@@ -239,15 +239,17 @@ def _looked_at(frame: Frame, table: pd.DataFrame, by: str, groups: str, seed: in
     """Return what the pixels of some images of each label are like."""
     rows, context = [], frame.context
     for label, mine in table.groupby(by):
-        uids = mine["uid"] if len(mine) <= _LOOKED_AT else mine["uid"].sample(_LOOKED_AT, random_state=seed)
-        keys = image_keys(context.engine, uids.tolist())
-        each = [_of_pixels(one.pixels[0]) for one in load_pictures(context.engine, context.root, keys)]
-        mean, contrast, noise, saturated = np.array(each).T
-        rows.append({
-            by: label, "images": len(mine), "samples": mine[groups].nunique(), "mean": np.median(mean),
-            "contrast": np.median(contrast), "noise": np.median(noise), "saturated": saturated.mean(),
-        })  # fmt: skip
-    return pd.DataFrame(rows)
+        row = {by: label, "images": len(mine), "samples": mine[groups].nunique()}
+        uids = mine.loc[~mine["deferred"].astype(bool), "uid"]  # a bundle may bring vectors without pixels
+        if len(uids):
+            uids = uids.sample(min(_LOOKED_AT, len(uids)), random_state=seed)
+            keys = image_keys(context.engine, uids.tolist())
+            each = [_of_pixels(one.pixels[0]) for one in load_pictures(context.engine, context.root, keys)]
+            mean, contrast, noise, saturated = np.array(each).T
+            row |= {"mean": np.median(mean), "contrast": np.median(contrast)}
+            row |= {"noise": np.median(noise), "saturated": saturated.mean()}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=[by, "images", "samples", "mean", "contrast", "noise", "saturated"])
 
 
 def _of_pixels(image: NDArray[np.generic]) -> tuple[float, float, float, float]:

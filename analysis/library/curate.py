@@ -20,7 +20,7 @@ from micdb.embed.defects.classes import UNKNOWN
 from micdb.errors import UsageError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Built:
     """What building the library did.
 
@@ -38,7 +38,7 @@ class Built:
     assigned: int
     rest: int
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         new = f"; {len(self.proposed)} new: {', '.join(self.proposed)}" if self.proposed else ""
         return f"{self.assigned:,} defects in motifs, {self.rest:,} in none{new}"
 

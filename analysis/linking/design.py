@@ -221,8 +221,8 @@ def _target(values: pd.DataFrame, formula: LinkFormula) -> tuple[Floats, dict[st
     for name in names:
         if is_text(values[name]):
             raise UsageError(
-                f"the target {name!r} holds text, a link needs a number; for classes use "
-                "query(...) and groupby instead"
+                f"the target {name!r} holds text, a link needs a number; classes are told apart by "
+                f"db.images.classify({name!r})"
             )
     reasons = {f"{formula.shown(name)} is missing": values[name].isna().to_numpy() for name in names}
     there = ~_any(reasons, len(values))
@@ -244,7 +244,9 @@ def _check_columns(table: pd.DataFrame, formula: LinkFormula, by: tuple[str, ...
 def _check_rows(y: Floats, formula: LinkFormula, dropped: Mapping[str, int]) -> None:
     if not len(y):
         why = _listed(dropped) or "the table is empty"
-        raise UsageError(f"no row is complete for {formula.text!r} ({why})")
+        empty = [text for text in formula.rollups.values() if f"{text} is missing" in dropped]
+        mend = f"; {empty[0]} needs rows that an extractor fills: micdb populate" if empty else ""
+        raise UsageError(f"no row is complete for {formula.text!r} ({why}){mend}")
     if np.ptp(y) == 0:
         raise UsageError(
             f"the target {formula.target.text!r} is {y[0]:g} in all {len(y)} rows; "

@@ -18,7 +18,7 @@ from micdb.analysis.linking.design import Design, build_design
 from micdb.analysis.linking.formula import parse
 from micdb.analysis.linking.holding_out import held_out
 from micdb.analysis.linking.leakage import WATCHED, leaks
-from micdb.analysis.linking.predictor import read
+from micdb.analysis.linking.reading import read
 from micdb.analysis.linking.result import Link
 from micdb.analysis.linking.validate import FOLDS, OutOfFold, cross_predict
 from micdb.analysis.linking.verdict import by_model, say

@@ -20,10 +20,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from micdb.analysis.gather import Frame, Vectors, read_table, read_vectors
+from micdb.analysis.gather import Frame
 from micdb.analysis.linking.design import SAMPLE, samples
 from micdb.analysis.linking.features import evaluate, plain
 from micdb.analysis.linking.formula import LinkFormula, parse
+from micdb.analysis.linking.reading import read
 from micdb.analysis.linking.taught import Reduction, Taught
 from micdb.analysis.linking.validate import Calibration
 from micdb.analysis.threads import one_thread
@@ -169,41 +170,6 @@ class Predictor:
         staged.with_name(f".{CARD}.part").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         staged.with_name(f".{CARD}.part").replace(home / CARD)  # last: a folder with a card is whole
         return home
-
-
-def read(
-    frame: Frame | pd.DataFrame,
-    formula: LinkFormula,
-    names: Sequence[str],
-    *,
-    spaces: Mapping[str, str] | None = None,
-) -> tuple[pd.DataFrame, dict[str, Vectors]]:
-    """Return the columns of a frame or of a DataFrame, ``uid`` among them, and the vectors of its images.
-
-    Parameters
-    ----------
-    frame
-        Of images, or of anything where it is a DataFrame.
-    formula
-        Its embeddings and roll-ups are read.
-    names
-        Columns.
-    spaces
-        Name in the formula -> space to read; None for the one that most images have.
-    """
-    if isinstance(frame, pd.DataFrame):
-        asked = [*formula.rollups.values(), *(f'embedding("{name}")' for name in formula.embeddings)]
-        if asked:
-            raise UsageError(
-                f"a DataFrame has no images, and {asked[0]} is read from them: link a frame of images"
-            )
-        return (frame if "uid" in frame else frame.assign(uid=frame.index.to_numpy())), {}
-    table = read_table(frame, names, computed={
-        name: text for name, text in formula.rollups.items() if name in names
-    })  # fmt: skip
-    wanted = [(spaces or {}).get(name, name) for name in formula.embeddings]
-    found = read_vectors(frame.context, wanted, table["uid"])
-    return table, {name: found[one] for name, one in zip(formula.embeddings, wanted, strict=True)}
 
 
 def load_link(folder: str | PathLike[str]) -> Predictor:

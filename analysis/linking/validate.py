@@ -18,7 +18,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FOLDS = 5
-_AT_ONCE = 1000  # rows whose intervals are found together
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +102,7 @@ class Calibration:
     def interval(self, features: Features, *, level: float) -> tuple[Floats, Floats]:
         """Return the ends of the intervals of new rows ``(m,)``; infinite where there are too few groups."""
         centres = np.stack([one.predict(features) for one in self.parts])
-        ends = [  # some rows at a time: all of them times all that were taught would not fit
-            conformal.cv_plus(
-                centres[self.part, first : first + _AT_ONCE].T, self.residuals, self.groups, level=level
-            )
-            for first in range(0, centres.shape[1], _AT_ONCE)
-        ]
-        low, high = (np.concatenate(one) for one in zip(*ends, strict=True)) if ends else (np.empty(0),) * 2
-        return low, high
+        return conformal.cv_plus(centres, self.part, self.residuals, self.groups, level=level)
 
 
 def calibrate(

@@ -26,6 +26,7 @@ from micdb.errors import StoreError, UsageError, suggestion
 from micdb.query.frame import Frame
 
 Watcher = Callable[[int, int, Path], None]
+_TOLD = 20  # lines of what is shown of an export
 FORMS = ("ome-tiff", "nexus", "nxem", "png", "csv", "coco")
 
 
@@ -38,7 +39,7 @@ class Refused:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Exported:
     """What one export did.
 
@@ -59,6 +60,14 @@ class Exported:
     images: tuple[Written, ...]
     refused: tuple[Refused, ...]
     tables: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        lines = [f"{len(self.images)} images exported to {self.folder}, {len(self.refused)} refused"]
+        lines += [f"refused: {one.name}: {one.reason}" for one in self.refused]
+        lines += [f"note: {one.image.name}: {note}" for one in self.images for note in one.notes]
+        if len(lines) > _TOLD:
+            lines[_TOLD:] = [f"and {len(lines) - _TOLD} more, in images and refused"]
+        return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""

@@ -88,15 +88,7 @@ def export(
     if as_json:
         output.print_json(done.as_json())
         return
-    output.console().print(
-        f"{len(done.images)} images exported to {to}, {len(done.refused)} refused", highlight=False
-    )
-    lines = [f"refused: {one.name}: {one.reason}" for one in done.refused]
-    lines += [f"note: {one.image.name}: {note}" for one in done.images for note in one.notes]
-    for line in lines[:20]:
-        output.console().print(line, style="yellow", markup=False)
-    if lines[20:]:
-        output.console().print(f"and {len(lines) - 20} more; see all with --json", style="yellow")
+    output.console().print(str(done), highlight=False, markup=False)
 
 
 @app.command()

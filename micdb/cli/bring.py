@@ -163,13 +163,7 @@ def populate(
         output.print_json([result.as_json() for result in results])
         return
     for result in results:
-        state = result.progress
-        output.console().print(
-            f"{result.extractor}: {state.done} done, {state.refused} refused, {result.added} of them new now",
-            highlight=False,
-        )
-        for reason, number in list(result.refusals.items())[:5]:
-            output.console().print(f"  refused {number}: {reason}", style="yellow", markup=False)
+        output.console().print(str(result), highlight=False, markup=False)
 
 
 @app.command()

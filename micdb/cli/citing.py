@@ -45,7 +45,4 @@ def cite(
     if as_json:
         output.print_json(done.as_json())
         return
-    output.console().print(
-        f"{done.rows:,} rows, {done.images:,} images, {done.runs} runs cited in {to}, at event {done.event}",
-        highlight=False, markup=False,
-    )  # fmt: skip
+    output.console().print(str(done), highlight=False, markup=False)

@@ -44,7 +44,7 @@ class Budget:
                 raise UsageError(f"the size {name!r} is {value} byte; it must be at least 1")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Compacted:
     """What a compaction did.
 
@@ -81,7 +81,7 @@ class Compacted:
     purged_bytes: int
     skipped: tuple[str, ...]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         bytes_ = f"{self.part_bytes_before / 1e6:,.1f} -> {self.part_bytes_after / 1e6:,.1f} MB"
         lines = [
             f"parts: {self.parts_before:,} -> {self.parts_after:,} ({bytes_})",

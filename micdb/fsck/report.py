@@ -44,7 +44,7 @@ class Finding:
         return replace(self, repaired=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """The result of `micdb.fsck.check`.
 
@@ -74,7 +74,7 @@ class Report:
         """0 when clean, 1 when findings are left."""
         return 0 if self.clean else 1
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         looked = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in self.counts.items())
         lines = [
             f"{'repaired' if one.repaired else one.severity}: {one.code}: {one.subject}: {one.message}"

@@ -28,11 +28,12 @@ from micdb.populate.extractor import extractors
 from micdb.populate.runs import open_run
 from micdb.populate.worker import BATCH, Job, work
 
+_TOLD = 5  # reasons of refusals that are shown
 POLL = 0.2  # [s] between looks at the job table while workers run
 Watcher = Callable[[str, jobs.Progress], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Populated:
     """What one extractor did.
 
@@ -53,6 +54,13 @@ class Populated:
     added: int
     progress: jobs.Progress
     refusals: Mapping[str, int]
+
+    def __repr__(self) -> str:
+        state = self.progress
+        told = f"{self.extractor}: {state.done} done, {state.refused} refused, {self.added} of them new now"
+        lines = [f"{told}; {state.failed} failed" if state.failed else told]
+        lines += [f"  refused {number}: {reason}" for reason, number in list(self.refusals.items())[:_TOLD]]
+        return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""

@@ -160,6 +160,20 @@ def test_labs_in_a_database(labs):
     assert "Not comparable" in repr(found)
 
 
+def test_a_lab_whose_pixels_are_not_here_is_compared_by_its_vectors(labs, tmp_path):
+    """As after the import of a bundle without micrograph files."""
+    labs.export(labs.images.query('lab == "Oslo"'), tmp_path / "oslo", as_="bundle", level="derived")
+    labs.export(labs.images.query('lab == "Jena"'), tmp_path / "jena", as_="bundle", level="full")
+    with opening.init(tmp_path / "both.micdb") as both:
+        for lab in ("oslo", "jena"):
+            both.import_bundle(tmp_path / lab)
+        found = both.comparable(by="lab", embedding="texture@px")
+    assert found.pairs["different"].tolist() == [True]
+    seen = found.labels.set_index("lab")
+    assert seen["images"].to_dict() == labs.comparable().labels.set_index("lab")["images"][1:].to_dict()
+    assert seen["noise"].notna().to_dict() == {"Jena": True, "Oslo": False}
+
+
 def test_what_cannot_be_compared_is_refused(labs):
     with pytest.raises(UnknownColumnError, match="no column 'labb'"):
         labs.comparable(by="labb")

@@ -41,12 +41,37 @@ def test_groups_needed_is_the_split_conformal_bound():
 
 def test_one_row_per_group_is_the_textbook_quantile():
     residuals = np.arange(1.0, 20.0)  # 19 groups: the 90 % quantile is the 18th of 19
-    low, high = cv_plus(np.zeros((1, 19)), residuals, np.arange(19), level=0.9)
-    assert (low[0], high[0]) == (-18.0, 18.0)
+    low, high = cv_plus(np.zeros((1, 1)), np.zeros(19, int), residuals, np.arange(19), level=0.9)
+    assert [low[0], high[0]] == pytest.approx([-18.0, 18.0])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    counts=st.tuples(st.integers(2, 60), st.integers(2, 30), st.integers(1, 5)),
+    level=st.sampled_from([0.5, 0.8, 0.9]), scale=st.sampled_from([1e-9, 1.0, 1e9]),
+)  # fmt: skip
+def test_ends_are_the_weighted_quantiles_of_all_sums(seed, counts, level, scale):
+    """By the definition: sort every centre plus error, add up the weights of the groups."""
+    random, (n, groups, k) = np.random.default_rng(seed), counts
+    part, group = random.integers(0, k, n), random.integers(0, groups, n)
+    errors, centres = scale * random.exponential(size=n), scale * random.normal(size=(k, 3))
+    errors[: n // 3] = errors[0]  # ties
+    found = cv_plus(centres, part, errors, group, level=level)
+    share = 1 / (np.bincount(group)[group] * (len(set(group)) + 1))
+    for sign, ends in zip((-1, 1), found, strict=True):
+        sums = sign * centres[part] + errors[:, None]
+        for column, end in zip(sums.T, ends, strict=True):
+            order = np.argsort(column)
+            reached = np.cumsum(share[order]) >= level - 1e-9
+            expected = column[order][reached.argmax()] if reached.any() else np.inf
+            assert sign * end == pytest.approx(expected, rel=1e-9, abs=1e-10 * scale)
 
 
 def test_too_few_groups_give_infinite_intervals_however_many_rows():
-    low, high = cv_plus(np.zeros((1, 400)), np.ones(400), np.repeat(np.arange(8), 50), level=0.9)
+    low, high = cv_plus(
+        np.zeros((1, 1)), np.zeros(400, int), np.ones(400), np.repeat(np.arange(8), 50), level=0.9
+    )
     assert np.isinf([low[0], high[0]]).all()
 
 
@@ -58,7 +83,8 @@ def test_coverage_on_new_groups_is_near_the_level(rows_per_group):
         effect = np.repeat(random.normal(size=25), rows_per_group)
         residuals = np.abs(effect + 0.2 * random.normal(size=len(effect)))
         groups = np.repeat(np.arange(25), rows_per_group)
-        low, high = cv_plus(np.zeros((1, len(effect))), residuals, groups, level=0.9)
+        part = np.zeros(len(effect), int)
+        low, high = cv_plus(np.zeros((1, 1)), part, residuals, groups, level=0.9)
         new = random.normal() + 0.2 * random.normal()
         inside.append(low[0] <= new <= high[0])
     assert 0.86 <= np.mean(inside) <= 0.96

@@ -65,7 +65,7 @@ images = pd.read_csv("images.csv")
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Cited:
     """A citation that was written.
 
@@ -84,6 +84,10 @@ class Cited:
     images: int
     runs: int
     event: int
+
+    def __repr__(self) -> str:
+        counts = f"{self.rows:,} rows, {self.images:,} images, {self.runs} runs"
+        return f"{counts} cited in {self.folder}, at event {self.event}"
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""

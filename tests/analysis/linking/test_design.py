@@ -120,7 +120,10 @@ def test_too_few_groups_say_how_many_and_what_to_do():
         ("hardness ~ {density.values}", "is more than arithmetic; use C(...), log(...)"),
         ('hardness ~ density:embedding("texture")', "can only be added with '+'"),
         ('hardness ~ log(embedding("texture"))', "can only be added with '+'"),
-        ("cooling ~ density", "the target 'cooling' holds text, a link needs a number"),
+        (
+            "cooling ~ density",
+            "holds text, a link needs a number; classes are told apart by db.images.classify",
+        ),
         (
             "hardness ~ log(cooling)",
             "'log(cooling)' needs numbers and 'cooling' holds text; write C(cooling)",
@@ -145,6 +148,9 @@ def test_constant_target_and_empty_table():
         build_design(table().assign(hardness=3.0), "hardness ~ density")
     with pytest.raises(UsageError, match=r"no row is complete .*\(density is missing: 24\)"):
         build_design(table().assign(density=np.nan), "hardness ~ density")
+    formula = parse('hardness ~ phases("pearlite").fraction')
+    with pytest.raises(UsageError, match=r"fraction, .* needs rows that an extractor fills: micdb populate"):
+        build_design(table().assign(**dict.fromkeys(formula.rollups, np.nan)), formula)
 
 
 def test_embeddings_are_pulled_out_in_order_and_once():

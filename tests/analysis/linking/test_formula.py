@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from micdb.analysis.linking.formula import parse
-from micdb.analysis.linking.predictor import read
+from micdb.analysis.linking.reading import read
 from micdb.errors import QuerySyntaxError, UsageError
 
 

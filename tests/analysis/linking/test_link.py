@@ -260,7 +260,7 @@ def test_a_frame_hands_over_only_what_is_asked(monkeypatch):
             "texture": Vectors("texture@256nm", uids[40:], whole.features.embeddings["texture@256nm"][40:])
         }
 
-    monkeypatch.setattr("micdb.analysis.linking.predictor.read_vectors", read_vectors)
+    monkeypatch.setattr("micdb.analysis.linking.reading.read_vectors", read_vectors)
     found = link(Columns(frame), 'hardness ~ embedding("texture")', groups="sample", models=["ridge"])
     assert asked == [("the house", ["texture"], list(uids))]
     assert found.dropped == {"no vector in texture@256nm": 40}

@@ -64,6 +64,9 @@ def test_a_damaged_object_is_refused_and_the_others_go_on(lab, ramp, tmp_path):
     for form in ("nexus", "ome-tiff", "png"):
         done = lab.db.export(lab.db.images, tmp_path / form, as_=form)
         assert "is missing although the catalog names it" in done.refused[0].reason
+        said, why = repr(done).splitlines()[:2]
+        assert said == f"1 images exported to {tmp_path / form}, 1 refused"
+        assert why.startswith("refused: broken: ")
         assert len([row["file"] for row in listing(tmp_path / form)]) == 1
         assert not list((tmp_path / form).glob(".*"))
 

@@ -45,6 +45,7 @@ def test_every_image_gets_an_answer_and_refusals_have_reasons(db):
     assert done.added == 8
     assert done.progress == Progress(done=6, refused=2)
     assert done.refusals == {REASON: 2}
+    assert repr(done) == f"fake: 6 done, 2 refused, 8 of them new now\n  refused 2: {REASON}"
     facts = dump(db.root, db.engine)
     assert len(facts["parts/embeddings"]) == 6
     assert len(facts["parts/atoms"]) == 18
