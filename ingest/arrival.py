@@ -39,13 +39,13 @@ class Image:
     scan
         As the reader gave it.
     pixel_hash
-        Identity of the pixels; None while they are deferred.
+        Identity of the pixels; None where they were not read.
     blank
         Whether all pixels are equal: such images carry no identity and are never merged.
     statistics
         ``intensity_min``, ``_max``, ``_mean``, ``_sd`` over finite values; None when there are none.
     staged
-        The sealed object; None while the pixels are deferred.
+        The sealed object; None where the pixels were not read.
     """
 
     scan: Scan
@@ -70,6 +70,22 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What the database has of a file, recognised by its bytes.
+
+    Parameters
+    ----------
+    positions
+        Images of the file, counted from 0, that need nothing: their pixels are here, or they were deleted.
+    whole
+        Whether the file was read here, so that it has no images but these.
+    """
+
+    positions: frozenset[int] = frozenset()
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """One file, read and judged.
 
@@ -82,7 +98,7 @@ class Arrival:
     state
         Length and time of change when it was hashed.
     images
-        Its images, in the file's order; none where the file was recognised as known.
+        Its images, in the file's order, those that need nothing without pixels; none where that is all.
     parts
         Name and sha256 of the further files that were read with it.
     unpacked
@@ -108,7 +124,7 @@ def prepare(
     *,
     defer: bool = False,
     unpacked: bool = False,
-    known: Callable[[str], bool] = lambda sha256: False,  # noqa: ARG005
+    known: Callable[[str], Known] = lambda sha256: Known(),  # noqa: ARG005
     beat: Beat = lambda: None,
 ) -> Arrival:
     """Read a file and write its images to staging, durable and hashed, ready to be published.
@@ -124,7 +140,7 @@ def prepare(
     unpacked
         Whether it came out of an archive.
     known
-        Tells whether a file with those bytes is in the database; then it is not read.
+        Tells what the database has of a file with those bytes: that is not read again.
     beat
         Called whenever a frame is done: a sign of life.
 
@@ -135,7 +151,8 @@ def prepare(
         nothing of it is staged.
     """
     state, sha256 = _identify(path, defer=defer)
-    if sha256 is not None and known(sha256):
+    held = Known() if sha256 is None else known(sha256)
+    if held.whole:
         return Arrival(path, sha256, state, unpacked=unpacked)
     scans = open_scans(path)
     beat()
@@ -145,10 +162,10 @@ def prepare(
         return Arrival(path, None, state, tuple(Image(scan) for scan in scans), names, unpacked)
     before = [State.of(part) for part in parts]
     with ExitStack() as unfinished:
-        images = []
-        for scan in scans:
-            image = _stage(root, scan, sha256, beat, unfinished)
-            images.append(image)
+        images = tuple(
+            Image(scan) if position in held.positions else _stage(root, scan, sha256, beat, unfinished)
+            for position, scan in enumerate(scans)
+        )
         hashes: tuple[Part, ...] = tuple(
             {"file_name": part.name, "sha256": file_hash(part)} for part in parts
         )
@@ -157,7 +174,7 @@ def prepare(
                 path, "the file changed while it was being read; ingest it again when it is finished"
             )
         unfinished.pop_all()
-    return Arrival(path, sha256, state, tuple(images), hashes, unpacked)
+    return Arrival(path, sha256, state, images, hashes, unpacked)
 
 
 def _stage(root: Path, scan: Scan, sha256: str, beat: Beat, unfinished: ExitStack) -> Image:

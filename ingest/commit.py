@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from micdb.catalog import tables
 from micdb.catalog.rows import Finder, add, id_list, record, text_list
-from micdb.errors import CatalogError
+from micdb.errors import CatalogError, ReadError
 from micdb.ingest import image_rows
-from micdb.ingest.arrival import Arrival, Image, State
+from micdb.ingest.arrival import Arrival, Image, Known, State
 from micdb.ingest.present import Present
 from micdb.provenance import now, uuid7
 
@@ -43,10 +45,18 @@ class Brought:
     parts: tuple[str, ...] = ()
 
 
-def known_images(connection: Connection, sha256: str) -> list[int]:
-    """Return the micrographs that a file with those bytes became, in the file's order."""
-    query = sa.select(s.micrograph_pk).where(s.sha256 == sha256).order_by(s.position)
-    return list(connection.execute(query).scalars())
+def known(connection: Connection, sha256: str) -> Known:
+    """Return what the catalog has of a file with those bytes."""
+    query = (
+        sa.select(s.position, s.path, m.object_pk, m.deleted_at)
+        .join(tables.micrograph, m.pk == s.micrograph_pk)
+        .where(s.sha256 == sha256)
+    )
+    rows = connection.execute(query).all()
+    settled = [row for row in rows if row.object_pk is not None or row.deleted_at is not None]
+    # A bundle may hold few images of a file, and names it without its folder.
+    whole = 0 < len(rows) == len(settled) and all(os.path.isabs(row.path) for row in rows)
+    return Known(frozenset(row.position for row in settled), whole)
 
 
 def recognise(
@@ -122,18 +132,28 @@ class Batch:
             The file.
         lab
             Laboratory the file came from.
+
+        Raises
+        ------
+        ReadError
+            Its pixels are others than those of its images that came from elsewhere without them; nothing
+            was written.
         """
-        known = self.present.images(path, arrival)
-        if known:
-            return Brought(known, known=True, parts=self.present.parts(known))
-        if not arrival.images:
+        images = self.present.images(path, arrival)
+        if images and arrival.sha256 is None:
+            return Brought(images, known=True, parts=self.present.parts(images))
+        file = _File(self, path, arrival, lab)
+        if arrival.images:
+            file.require_same()
+            images = [file.add(index) for index in range(len(arrival.images))]
+            self.present.note(path, arrival, images)
+        elif not images:
             raise CatalogError(
                 f"{path} was in the database a moment ago and is not any more; ingest it again"
             )
-        file = _File(self, path, arrival, lab)
-        images = [file.add(index) for index in range(len(arrival.images))]
         file.retire()
-        self.present.note(path, arrival, images)
+        if not file.changed:
+            return Brought(images, known=True, parts=self.present.parts(images))
         detail = {"file": file.name, "sha256": arrival.sha256, "images": len(images)}
         record(self.connection, "ingest", "micrograph", detail=detail)
         parts = tuple(str(part["file_name"]) for part in arrival.parts)
@@ -147,22 +167,59 @@ class _File:
         self.batch, self.connection, self.arrival, self.lab = batch, batch.connection, arrival, lab
         self.path, self.name = path, Path(path).name
         self.n_new = self.n_filled = 0
+        self.changed = False  # whether any of its images was not here, or without pixels
         self._acquisition: int | None = None
-        self._taken: list[int] = []  # two channels of one file are two images even when they are equal
+        self._held = batch.present.held(arrival)
+        # two channels of one file are two images even when they are equal
+        self._taken = [one.pk for one in self._held.values()]
         self._deferred = batch.present.deferred(path)
+
+    def require_same(self) -> None:
+        """Refuse pixels that are others than those of an image that came from elsewhere without pixels."""
+        for position, held in self._held.items():
+            read = self.arrival.images[position] if position < len(self.arrival.images) else None
+            if held.settled or (read is not None and held.pixel_hash in (None, read.pixel_hash)):
+                continue
+            query = sa.select(m.uid, m.source, s.reader, s.reader_version).join_from(
+                tables.micrograph, tables.source
+            )
+            mine = s.sha256 == self.arrival.sha256, s.position == position
+            raise _others(Path(self.path), position, self.connection.execute(query.where(*mine)).one(), read)
 
     def add(self, index: int) -> int:
         """Write the rows of one image and return its key."""
-        image = self.arrival.images[index]
-        twin = self.batch.present.twin(image, self._taken)
-        if twin is not None:
-            pk = twin
-            image_rows.complete(self.connection, pk, image.scan)
+        image, held = self.arrival.images[index], self._held.get(index)
+        twin = held.pk if held else self.batch.present.twin(image, self._taken)
+        if twin is None:
+            pk, filled = self._write(index, image), True
         else:
-            pk = self._write(index, image)
+            pk, filled = twin, self._fill(twin, image)
+        self.changed |= filled or held is None
         self._taken.append(pk)
-        self._add_source(index, pk, keep_original=twin is not None)
+        if held is None:
+            self._add_source(index, pk, keep_original=not filled)
+        else:
+            self._place_source(index)
         return pk
+
+    def _fill(self, pk: int, image: Image) -> bool:
+        """Complete an image that is here; return whether it had no pixels and has them now."""
+        if image.staged is None:
+            return False
+        image_rows.complete(self.connection, pk, image.scan)
+        without = m.pk == pk, m.object_pk.is_(None), m.deleted_at.is_(None)
+        if self.connection.scalar(sa.select(m.pk).where(*without)) is None:
+            return False
+        pixels = {
+            "object_pk": self.batch.objects[image.staged.sha256],
+            "pixel_hash": image.pixel_hash,
+            "changed_at": m.changed_at,  # what is said of it stays
+        }
+        self.connection.execute(tables.micrograph.update().where(m.pk == pk).values(pixels))
+        small = tables.thumbnail  # the file has one of its own
+        self.connection.execute(small.delete().where(small.c.micrograph_pk == pk))
+        self.n_filled += 1
+        return True
 
     def _write(self, index: int, image: Image) -> int:
         facts = image_rows.columns(self.batch.find, image, self.lab)
@@ -191,6 +248,10 @@ class _File:
 
     def _acquired(self, image: Image) -> int:
         """Return the recording all images of the file share: that of deferred ones, where there are any."""
+        if self._acquisition is None and self._held:  # others of its images came from elsewhere
+            a = tables.acquisition.c
+            same = a.source_sha256 == self.arrival.sha256
+            self._acquisition = self.connection.scalar(sa.select(a.pk).where(same))
         if self._acquisition is None:
             facts = {"source_sha256": self.arrival.sha256, "started": image.scan.acquired}
             held = self._deferred.acquisition
@@ -199,6 +260,13 @@ class _File:
                 self.connection.execute(tables.acquisition.update().where(recording).values(facts))
             self._acquisition = held or add(self.connection, tables.acquisition, facts)
         return self._acquisition
+
+    def _place_source(self, index: int) -> None:
+        """Note where a file lies that was only known by its name, so that it is not read a second time."""
+        arrival = self.arrival
+        where = {"path": self.path, "modified_ns": None if arrival.unpacked else arrival.state.modified_ns}
+        elsewhere = s.sha256 == arrival.sha256, s.position == index, s.path == s.file_name
+        self.connection.execute(tables.source.update().where(*elsewhere).values(where))
 
     def _add_source(self, index: int, pk: int, *, keep_original: bool) -> None:
         scan, arrival = self.arrival.images[index].scan, self.arrival
@@ -220,3 +288,17 @@ class _File:
             "ingested_at": now(),
         }
         self.connection.execute(tables.source.insert(), row)
+
+
+def _others(path: Path, position: int, here: Any, read: Image | None) -> ReadError:
+    """Return the error of a file whose pixels are not those that an image here was made from."""
+    found = "there is no such image in the file"
+    if read is not None:
+        by = read.scan.source
+        found = f"its pixels are others, as {by.reader} {by.reader_version} reads them"
+    return ReadError(
+        path,
+        f"image {position} of it is here without pixels ({here.uid}, from {here.source or 'elsewhere'}, read "
+        f"by {here.reader} {here.reader_version}), and {found}: results of one do not hold for the other. "
+        "Nothing was changed; import the pixels as a bundle of level full",
+    )

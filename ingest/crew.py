@@ -28,7 +28,7 @@ from sqlalchemy import URL, Engine
 from micdb.catalog.engine import open_engine, reading
 from micdb.errors import DamagedFileError, MicdbError
 from micdb.ingest import commit
-from micdb.ingest.arrival import Arrival, Beat, prepare
+from micdb.ingest.arrival import Arrival, Beat, Known, prepare
 from micdb.ingest.sniff import quiet
 from micdb.store.staging import leftovers
 
@@ -81,18 +81,18 @@ def preparing(
         with _Crew(engine.url, root, count) as crew:
             yield crew.outcomes(iter(tasks))
     else:
-        known = partial(is_known, engine)
+        known = partial(look_up, engine)
         with quiet():
             yield (task.outcome or _attempt(root, task, known) for task in tasks)
 
 
-def is_known(engine: Engine, sha256: str) -> bool:
-    """Return whether a file with those bytes is in the database."""
+def look_up(engine: Engine, sha256: str) -> Known:
+    """Return what the database has of a file with those bytes."""
     with reading(engine) as connection:
-        return bool(commit.known_images(connection, sha256))
+        return commit.known(connection, sha256)
 
 
-def _attempt(root: Path, task: Task, known: Callable[[str], bool], beat: Beat = lambda: None) -> Outcome:
+def _attempt(root: Path, task: Task, known: Callable[[str], Known], beat: Beat = lambda: None) -> Outcome:
     try:
         return prepare(root, task.path, defer=task.defer, unpacked=task.unpacked, known=known, beat=beat)
     except MicdbError as error:
@@ -229,7 +229,7 @@ def serve() -> None:
     pipe = Connection(int(sys.argv[1]))
     with suppress(EOFError, BrokenPipeError, ConnectionResetError), quiet():
         catalog, root = pipe.recv()
-        known = partial(is_known, open_engine(catalog))
+        known = partial(look_up, open_engine(catalog))
         beat = _Beat(pipe)
         while True:
             task = pipe.recv()

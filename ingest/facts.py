@@ -48,11 +48,14 @@ class Written:
     ----------
     values
         Sample, position of the step and property of what is written.
+    standing
+        Keys of the values that the sheet says.
     definitions
         Key, kind and unit of each property by name.
     """
 
     values: set[tuple[int | None, int, str]] = field(default_factory=set)
+    standing: set[int] = field(default_factory=set)
     definitions: dict[str, tuple[int, str, str | None]] = field(default_factory=dict)
 
 
@@ -230,11 +233,14 @@ def _put(
     _retire(connection, values)
     for key, value in values.items():
         held = connection.execute(sa.select(v.pk, v.retired_at).where(v.natural_key == key)).one_or_none()
-        if held is None:
+        if held is not None:
+            pk = held.pk
+        else:
             more = {"natural_key": key, "origin": "user", "created_at": now()}
-            add(connection, tables.property_value, value | more)
-        elif held.retired_at is not None:
-            connection.execute(tables.property_value.update().where(v.pk == held.pk).values(retired_at=None))
+            pk = add(connection, tables.property_value, value | more)
+        if held is not None and held.retired_at is not None:
+            connection.execute(tables.property_value.update().where(v.pk == pk).values(retired_at=None))
+        place.written.standing.add(pk)
 
 
 def _retire(connection: Connection, values: Mapping[str, Mapping[str, Any]]) -> None:
@@ -250,10 +256,12 @@ def _retire(connection: Connection, values: Mapping[str, Mapping[str, Any]]) -> 
 
 
 def _retire_elements(connection: Connection, place: _Place, sample: int) -> None:
-    """Retire the elements that the same sheet gave a sample; those that it still gives stand again."""
+    """Retire the elements that the same sheet gave a sample and does not give it any more."""
     d = tables.property_def.c
+    given = [entry.name for entry in place.row.properties]
     elements = sa.select(d.pk).where(
-        sa.or_(d.name.startswith(ATOMIC, autoescape=True), d.name.startswith(WEIGHT, autoescape=True))
+        sa.or_(d.name.startswith(ATOMIC, autoescape=True), d.name.startswith(WEIGHT, autoescape=True)),
+        d.name.not_in(given),
     )
     connection.execute(
         tables.property_value.update()

@@ -100,7 +100,7 @@ class Result:
                 else "merged"
             )  # fmt: skip
             images, notes = tuple(brought.images), tuple(self.notes)
-            return FileResult(self.entry.path, outcome, images, brought.n_new, notes=notes)
+            return FileResult(self.entry.path, outcome, images, brought.n_new, brought.n_filled, notes=notes)
         if self.is_part:
             return FileResult(self.entry.path, "part")
         reason = self.error.reason if isinstance(self.error, ReadError) else str(self.error)
@@ -236,7 +236,11 @@ class Intake:
     def _write(self, connection: Connection, rows: commit.Batch, result: Result, arrival: Arrival) -> None:
         sheet, lab = self._delivery.sheet, self._delivery.lab
         lab_pk = rows.find(tables.lab, {"name": lab}) if lab else None
-        result.brought = rows.bring_in(result.entry.resolved, arrival, lab_pk)
+        try:
+            result.brought = rows.bring_in(result.entry.resolved, arrival, lab_pk)
+        except ReadError as error:  # before anything of the file was written
+            _refuse(result, error)
+            return
         row = sheet.match(result.entry.path) if sheet else None
         images = result.brought.images
         result.notes = facts.apply(connection, row, images=images, lab=lab_pk, said=self._said)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from micdb.catalog import tables
 from micdb.catalog.engine import writing
-from micdb.catalog.rows import find_or_add, record
+from micdb.catalog.rows import find_or_add, id_list, record
 from micdb.ingest import facts
 from micdb.ingest.sheet import Sheet
 from micdb.ingest.statements import Statements
@@ -76,12 +76,11 @@ def add_properties(engine: Engine, sheet: Sheet, lab: str | None) -> Measured:
     with writing(engine) as connection:
         before = _standing(connection, said.source)
         home = find_or_add(connection, tables.lab, {"name": lab}) if lab else None
-        # What the sheet says still stands again below.
-        stands = (v.source_name == said.source, v.retired_at.is_(None))
-        connection.execute(tables.property_value.update().where(*stands).values(retired_at=now()))
         written = facts.Written()
         for row in sheet.rows:
             notes += facts.apply(connection, row, images=(), lab=home, said=said, written=written)
+        gone = v.pk.in_(sa.select(id_list(connection, before - written.standing).c.id))
+        connection.execute(tables.property_value.update().where(gone).values(retired_at=now()))
         after = _standing(connection, said.source)
         if before != after:
             detail = {"sheet": sheet.path.name, "values": len(after), "new": len(after - before)}

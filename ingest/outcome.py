@@ -20,13 +20,13 @@ class FileResult:
     path
         The file.
     outcome
-        ``added`` new images; ``completed`` the deferred pixels of its images; ``known`` the same bytes
-        are here; ``merged`` all its pixels were here under another file; ``refused`` it cannot be read;
+        ``added`` new images; ``completed`` the pixels of images that were here without; ``known`` the same
+        bytes are here; ``merged`` all its pixels were here under another file; ``refused`` it cannot be read;
         ``skipped`` it is no microscope file; ``part`` it was read together with another file.
     images
         ``micrograph.pk`` of its images.
-    n_new
-        How many of them are new.
+    n_new, n_filled
+        How many of them are new, and how many were here without pixels and have them now.
     reason
         Why it was refused or skipped.
     notes
@@ -37,6 +37,7 @@ class FileResult:
     outcome: Became
     images: tuple[int, ...] = ()
     n_new: int = 0
+    n_filled: int = 0
     reason: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -50,11 +51,12 @@ class Ingested:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Files by outcome; ``new_images`` counts images."""
+        """Files by outcome; ``new_images`` and ``filled_images`` count images."""
         outcomes = Counter(result.outcome for result in self.files)
         return {
             "files": len(self.files),
             "new_images": sum(result.n_new for result in self.files),
+            "filled_images": sum(result.n_filled for result in self.files),
             **{name: outcomes.get(name, 0) for name in OUTCOMES},
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,25 @@ from micdb.catalog.rows import text_list
 from micdb.ingest.arrival import Arrival, Image, State
 
 m, s = tables.micrograph.c, tables.source.c
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An image that a file with the same bytes became.
+
+    Parameters
+    ----------
+    pk
+        ``micrograph.pk``.
+    pixel_hash
+        Identity of its pixels.
+    settled
+        Whether it needs nothing: its pixels are here, or it was deleted.
+    """
+
+    pk: int
+    pixel_hash: str | None
+    settled: bool
 
 
 @dataclass(slots=True)
@@ -46,7 +65,7 @@ class Present:
 
     def __init__(self, connection: Connection, files: Sequence[tuple[str, Arrival]]) -> None:
         self._connection = connection
-        self._by_hash: dict[str, list[int]] = defaultdict(list)
+        self._by_hash: dict[str, dict[int, Held]] = defaultdict(dict)
         self._by_state: dict[tuple[str, State], list[int]] = defaultdict(list)
         self._deferred: dict[str, Deferred] = defaultdict(Deferred)
         self._by_pixels: dict[str, list[int]] = defaultdict(list)
@@ -55,7 +74,8 @@ class Present:
         paths = [path for path, arrival in files if arrival.sha256 is None]
         if hashes:
             for row in self._sources(s.sha256, hashes):
-                self._by_hash[row.sha256].append(row.micrograph_pk)
+                settled = row.object_pk is not None or row.deleted_at is not None
+                self._by_hash[row.sha256][row.position] = Held(row.micrograph_pk, row.pixel_hash, settled)
         for row in self._sources(s.path, paths) if paths else ():
             if row.modified_ns is not None:
                 self._by_state[row.path, State(row.size, row.modified_ns)].append(row.micrograph_pk)
@@ -65,8 +85,12 @@ class Present:
     def images(self, path: str, arrival: Arrival) -> list[int]:
         """Return the micrographs that a file became before, in its order."""
         if arrival.sha256 is not None:
-            return list(self._by_hash.get(arrival.sha256, ()))
+            return [one.pk for one in self.held(arrival).values()]
         return list(self._by_state.get((path, arrival.state), ()))
+
+    def held(self, arrival: Arrival) -> Mapping[int, Held]:
+        """Return the images that a file with the same bytes became, by their position in it."""
+        return {} if arrival.sha256 is None else self._by_hash.get(arrival.sha256, {})
 
     def parts(self, images: Iterable[int]) -> tuple[str, ...]:
         """Return the names of the files that were read with those that became these micrographs."""
@@ -86,7 +110,11 @@ class Present:
     def note(self, path: str, arrival: Arrival, images: Sequence[int]) -> None:
         """Take in what a file has become."""
         if arrival.sha256 is not None:
-            self._by_hash[arrival.sha256] = list(images)
+            became = zip(images, arrival.images, strict=True)
+            self._by_hash[arrival.sha256] = {
+                position: Held(pk, image.pixel_hash, settled=True)
+                for position, (pk, image) in enumerate(became)
+            }
         self._by_state[path, arrival.state] = list(images)
         for pk, image in zip(images, arrival.images, strict=True):
             if image.pixel_hash is not None and pk not in self._by_pixels[image.pixel_hash]:
@@ -94,10 +122,14 @@ class Present:
 
     def _sources(self, column: sa.ColumnElement[str], values: Sequence[str]) -> Sequence[Any]:
         query = (
-            sa.select(s.sha256, s.path, s.size, s.modified_ns, s.micrograph_pk, s.parts)
+            sa.select(
+                s.sha256, s.position, s.path, s.size, s.modified_ns, s.micrograph_pk, s.parts, m.pixel_hash,
+                m.object_pk, m.deleted_at,
+            )
+            .join(tables.micrograph, m.pk == s.micrograph_pk)
             .where(column.in_(sa.select(text_list(self._connection, values).c.value)))
             .order_by(s.position)
-        )
+        )  # fmt: skip
         rows = self._connection.execute(query).all()
         self._parts |= {row.micrograph_pk: [part["file_name"] for part in row.parts or ()] for row in rows}
         return rows

@@ -145,8 +145,8 @@ def _merge(members: Mapping[str, Database]) -> tuple[Engine, Path]:
 class _Mark:
     """Tells whether a catalog has changed since it was read last.
 
-    SQLite counts the commits of others for a connection. On a server what is ingested, computed, corrected or
-    measured moves one of a few numbers; what a sheet changes of images that are there does not.
+    SQLite counts the commits of others for a connection. On a server whatever is ingested, computed,
+    corrected, measured or changed in place moves one of a few numbers.
 
     Parameters
     ----------
@@ -166,11 +166,11 @@ class _Mark:
             return version
         if FROZEN in self._engine.get_execution_options():
             return None
-        item, value = r.run_item.c, t.property_value.c
+        item, changing = r.run_item.c, (t.sample, t.micrograph, t.property_value)
         numbers = (
-            sa.func.max(t.event.c.seq), sa.func.max(r.part.c.pk), sa.func.max(value.pk),
-            sa.func.max(value.retired_at), sa.func.count(value.retired_at), sa.func.max(item.finished_at),
-            sa.func.count(item.finished_at),
+            sa.func.max(t.event.c.seq), sa.func.max(r.part.c.pk), sa.func.max(item.finished_at),
+            sa.func.count(item.finished_at), *(sa.func.max(table.c.pk) for table in changing),
+            *(sa.func.max(table.c.changed_at) for table in changing),
         )  # fmt: skip
         with reading(self._engine) as connection:
             return tuple(connection.scalar(sa.select(number)) for number in numbers)

@@ -8,6 +8,8 @@ from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Integer, MetaData
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import Float, String, TypeEngine
 
+from micdb.provenance import now
+
 NAMING = {
     "ix": "ix_%(column_0_label)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -45,6 +47,11 @@ def key() -> Column[Any]:
 def uid() -> Column[Any]:
     """Return the global identifier."""
     return column("uid", String(36), "UUIDv7, time-ordered, global", unique=True, nullable=False)
+
+
+def changed() -> Column[Any]:
+    """Return the moment of the last change; every update writes it that does not say another one."""
+    return column("changed_at", Moment, "when anything in it was changed last; NULL: never", onupdate=now)
 
 
 def refers(target: str, comment: str, *, name: str | None = None, **options: Any) -> Column[Any]:

@@ -55,7 +55,13 @@ def _row(column: Column[object]) -> str:
 
 
 def _type(kind: TypeEngine[object]) -> str:
-    names = {"BigInteger": "integer", "Float": "number", "String": "text", "JSON": "JSON"}
+    names = {
+        "BigInteger": "integer",
+        "Float": "number",
+        "String": "text",
+        "JSON": "JSON",
+        "LargeBinary": "bytes",
+    }
     return names.get(type(kind).__name__, type(kind).__name__.lower())
 
 

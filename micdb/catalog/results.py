@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, CheckConstraint, Float, Index, Integer, String, Table, UniqueConstraint
 
-from micdb.catalog.columns import Json, Key, Moment, Text, column, key, metadata, number, refers, uid
+from micdb.catalog.columns import Json, Key, Moment, Text, changed, column, key, metadata, number, refers, uid
 
 model = Table(
     "model", metadata, key(), uid(),
@@ -89,6 +89,7 @@ defect_motif = Table(
     column("definition", Json, "species and geometry", nullable=False),
     column("status", Text, "proposed, accepted or retired", nullable=False),
     refers("person", "curator"),
+    changed(),
     comment="An entry of the defect library.",
 )  # fmt: skip
 

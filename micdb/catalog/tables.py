@@ -12,13 +12,14 @@ from sqlalchemy import (
     CheckConstraint,
     Index,
     Integer,
+    LargeBinary,
     String,
     Table,
     UniqueConstraint,
     text,
 )
 
-from micdb.catalog.columns import Json, Moment, Text, column, key, metadata, number, refers, uid
+from micdb.catalog.columns import Json, Moment, Text, changed, column, key, metadata, number, refers, uid
 
 lab = Table(
     "lab", metadata, key(), uid(),
@@ -61,6 +62,7 @@ sample = Table(
     refers("material", "what it is made of"),
     column("form", Text, "bulk, film, powder, lamella, ..."),
     column("source", Text, "database or bundle it was received from; NULL where it was brought in here"),
+    changed(),
     UniqueConstraint("name", "lab_pk"),
     comment="A physical specimen: what properties belong to and what cross-validation must not split.",
 )  # fmt: skip
@@ -151,6 +153,7 @@ micrograph = Table(
     column("embargo_until", Moment, "may not leave the database before"),
     column("source", Text, "database or bundle it was received from; NULL where it was brought in here"),
     column("created_at", Moment, "when it was ingested", nullable=False),
+    changed(),
     column("deleted_at", Moment, "tombstone; NULL while alive"),
     Index("ix_micrograph_pixel_size", "pixel_size"),  # im.pixel_size < "1 nm"
     Index("ix_micrograph_created_at", "created_at", "deleted_at"),  # the newest ones, and how many there are
@@ -164,6 +167,13 @@ frame = Table(
     column("position", Integer, "index along the flattened leading axes, from 0", primary_key=True),
     number("time", "s", "since the first frame; NULL when the leading axis is not time"),
     comment="The frames of a stack; single images have none.",
+)  # fmt: skip
+
+thumbnail = Table(
+    "thumbnail", metadata,
+    refers("micrograph", "image it is of", primary_key=True),
+    column("png", LargeBinary, "as the micrograph file has it, PNG", nullable=False),
+    comment="Small pictures of images that came without pixels; others have theirs in their file.",
 )  # fmt: skip
 
 source = Table(
@@ -220,6 +230,7 @@ property_value = Table(
     column("natural_key", String(64), "hash of everything that makes it the same value", nullable=False),
     column("created_at", Moment, "when", nullable=False),
     column("retired_at", Moment, "set when a newer version of the same source replaced it"),
+    changed(),
     column("source", Text, "database or bundle it was received from; NULL where it was brought in here"),
     Index("uq_property_value_live", "natural_key", unique=True),
     CheckConstraint("level IN ('sample', 'region', 'image')", name="level"),

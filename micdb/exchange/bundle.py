@@ -20,9 +20,9 @@ from sqlalchemy import Connection, Engine
 
 from micdb.catalog import schema
 from micdb.catalog.columns import metadata
-from micdb.catalog.engine import reading, restructuring, sqlite_engine
+from micdb.catalog.engine import reading, restructuring, sqlite_engine, writing
 from micdb.catalog.results import run
-from micdb.catalog.tables import micrograph
+from micdb.catalog.tables import micrograph, thumbnail
 from micdb.errors import NotFoundError, StoreError
 from micdb.exchange import manifest as listing
 from micdb.exchange.manifest import Manifest
@@ -34,6 +34,8 @@ from micdb.provenance import file_hash
 from micdb.store.parts import IMAGE, read_part
 
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,62}")  # a table in parts; it becomes the name of a folder
+PNG = b"\x89PNG\r\n\x1a\n"
+LARGEST = 1 << 18  # [byte] of a thumbnail: four times what 128 x 128 pixels in colour take without packing
 # What bundles leave out because it is only true at home, as a catalog needs it.
 _HERE: dict[str, dict[str, Any]] = {
     "object": {"state": "live"},
@@ -128,10 +130,23 @@ def _catalog(path: Path, folder: Path, manifest: Manifest) -> Engine:
             _Loader(connection, folder, manifest).load()
         if manifest.schema != schema.HEAD:
             schema.upgrade(engine)
+        with writing(engine) as connection:
+            _add_thumbnails(connection, folder, manifest)
     except BaseException:
         engine.dispose()
         raise
     return engine
+
+
+def _add_thumbnails(connection: Connection, folder: Path, manifest: Manifest) -> None:
+    """Add the small pictures of images whose pixels are not in the bundle."""
+    m = micrograph.c
+    for row in connection.execute(sa.select(m.pk, m.uid).where(m.object_pk.is_(None))).all():
+        name = f"thumbnails/{row.uid}.png"
+        if name in manifest.members:
+            png = (folder / name).read_bytes()
+            if png.startswith(PNG) and len(png) <= LARGEST:
+                connection.execute(thumbnail.insert(), {"micrograph_pk": row.pk, "png": png})
 
 
 class _Loader:

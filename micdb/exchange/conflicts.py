@@ -30,8 +30,10 @@ def check_policy(policy: str) -> None:
 
 
 def moment(row: Mapping[str, Any]) -> str:
-    """Return when a row was written, as far as it says: its ``created_at``, or the time within its uid."""
-    return max(row.get("created_at") or "", _born(row["uid"]))
+    """Return when a row was written or changed last, as far as it says; else the time within its uid."""
+    return max(
+        _born(row["uid"]), *(row.get(name) or "" for name in ("created_at", "retired_at", "changed_at"))
+    )
 
 
 def _born(uid: str) -> str:

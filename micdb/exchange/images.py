@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from micdb.catalog import tables as t
-from micdb.catalog.rows import text_list
+from micdb.catalog.rows import id_list, text_list
 from micdb.exchange.desk import Incoming, Keys, copy_of
 from micdb.exchange.joining import Merge, Row
 from micdb.exchange.outgoing import grouped
@@ -87,17 +87,40 @@ class _Batch:
                 self._meet(write, ours[row["pk"]], row, files)
         frames = merge.theirs(t.frame, merge.of(t.frame.c.micrograph_pk, [row["pk"] for row in fresh]))
         merge.join_keyed(write, t.frame, frames)
+        self._join_thumbnails(write)
         merge.join(write, SOURCE, self.sources)
+
+    def _join_thumbnails(self, write: Connection) -> None:
+        """Let small pictures join, of images that have no pixels here."""
+        keys = self.merge.keys["micrograph"]
+        theirs = self.merge.theirs(
+            t.thumbnail, self.merge.of(t.thumbnail.c.micrograph_pk, [row["pk"] for row in self.rows])
+        )
+        listed = id_list(write, [keys[row["micrograph_pk"]] for row in theirs])
+        without = sa.select(m.pk).where(m.object_pk.is_(None), m.pk.in_(sa.select(listed.c.id)))
+        mine = set(write.execute(without).scalars())
+        self.merge.join_keyed(
+            write, t.thumbnail, [row for row in theirs if keys[row["micrograph_pk"]] in mine]
+        )
 
     def _meet(self, write: Connection, ours: Row, theirs: Row, files: _Files) -> None:
         """Compare an image with ours; of one that both ingested, what people say of it."""
         self.merge.keys["micrograph"][theirs["pk"]] = ours["pk"]
         same = ours["uid"] == theirs["uid"]
         self.merge.compare(write, MICROGRAPH, ours, theirs, only=None if same else SAME_IMAGE)
-        if ours["object_pk"] is None and theirs["object_pk"] is not None:
-            held = self._object(write, theirs, files)
-            write.execute(t.micrograph.update().where(m.pk == ours["pk"]).values(object_pk=held))
-            self.merge.report.filled["micrograph"] += 1
+        if ours["object_pk"] is not None or theirs["object_pk"] is None:
+            return
+        pixels = write.scalar(sa.select(m.pixel_hash).where(m.pk == ours["pk"]))  # as they were settled
+        if pixels != theirs["pixel_hash"]:
+            self.merge.report.left_out.append(
+                f"the pixels of image {ours['uid']}: they are others than those it was made from here"
+            )
+            return
+        held = self._object(write, theirs, files)
+        pixels_only = {"object_pk": held, "changed_at": m.changed_at}
+        write.execute(t.micrograph.update().where(m.pk == ours["pk"]).values(pixels_only))
+        write.execute(t.thumbnail.delete().where(t.thumbnail.c.micrograph_pk == ours["pk"]))
+        self.merge.report.filled["micrograph"] += 1
 
     def _object(self, write: Connection, row: Row, files: _Files) -> int | None:
         if row["object_pk"] is None:

@@ -21,7 +21,7 @@ from micdb.exchange.stubs import is_stub
 from micdb.exchange.supply import Supply
 
 Row = Mapping[str, Any]
-_ONCE = frozenset({"retired_at"})  # set once: when, two laboratories need not agree on
+_STANDING = "retired_at"  # whether a value still stands is for whoever said it: the last word holds
 
 
 class Merge:
@@ -191,18 +191,18 @@ class Merge:
         if is_stub(theirs):
             return
         made, blank = self.translated(shape.table, theirs), is_stub(ours)
-        fill: dict[str, Any] = {}
+        fill = self._standing(ours, theirs)
         differing: dict[str, tuple[Any, Any]] = {}
         for column in shape.content:
             name = column.name
-            if ours[name] == made[name] or made[name] is None:
+            if ours[name] == made[name] or made[name] is None or name == _STANDING:
                 continue
             if ours[name] is None or blank:
                 fill[name] = made[name]
-            elif name not in _ONCE and (only is None or name in only):
+            elif only is None or name in only:
                 differing[name] = (ours[name], made[name])
         if fill:
-            self._update(write, shape.table, ours["pk"], fill)
+            self._update(write, shape.table, fill, (ours, theirs))
             self.report.filled[shape.table.name] += 1
         if differing:
             self._settle(write, shape, ours, theirs, differing)
@@ -221,11 +221,23 @@ class Merge:
         revision = there if kept == "ours" else here
         conflicts.keep(write, self.report, found, policy=self.policy, revision=revision)
         if kept == "theirs":
-            self._update(write, table, ours["pk"], {name: pair[1] for name, pair in differing.items()})
+            self._update(write, table, {name: pair[1] for name, pair in differing.items()}, (ours, theirs))
 
     @staticmethod
-    def _update(write: Connection, table: Table, pk: int, values: Mapping[str, Any]) -> None:
-        write.execute(table.update().where(table.c.pk == pk).values(**values))
+    def _standing(ours: Row, theirs: Row) -> dict[str, Any]:
+        """Return what becomes of a value that stands on one side only."""
+        if _STANDING not in ours or (ours[_STANDING] is None) == (theirs[_STANDING] is None):
+            return {}
+        later = conflicts.moment(theirs) > conflicts.moment(ours)
+        return {_STANDING: theirs[_STANDING]} if later else {}
+
+    @staticmethod
+    def _update(write: Connection, table: Table, values: Mapping[str, Any], sides: tuple[Row, Row]) -> None:
+        """Change our row; it was changed when the later version was, since an import is no change."""
+        changed = {}
+        if "changed_at" in table.c:
+            changed["changed_at"] = max(side["changed_at"] or "" for side in sides) or None
+        write.execute(table.update().where(table.c.pk == sides[0]["pk"]).values(**values, **changed))
 
 
 def received_key(uid: str) -> str:

@@ -38,7 +38,7 @@ class Shape:
     @property
     def content(self) -> tuple[Column[object], ...]:
         """Columns that two laboratories can have differently."""
-        skipped = {"pk", "uid", "created_at", "source", *self.silent}
+        skipped = {"pk", "uid", "created_at", "changed_at", "source", *self.silent}
         return tuple(column for column in self.table.columns if column.name not in skipped)
 
 
@@ -69,6 +69,7 @@ SAME_IMAGE = ("lab_pk", "sample_pk", "pixel_size_x", "pixel_size_y", "licence", 
 KEYED: dict[str, tuple[str, ...]] = {
     "sample_link": ("child_pk", "parent_pk"),
     "frame": ("micrograph_pk", "position"),
+    "thumbnail": ("micrograph_pk",),
     "embedding_space": ("run_pk", "name"),
     "current_run": ("analysis",),
 }

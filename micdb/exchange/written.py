@@ -180,6 +180,10 @@ class _Writer:
                 self._path(name).write_bytes(thumbnail)
             except (StoreError, OSError) as error:
                 self.damaged[row.uid] = str(error)
+        small = sa.select(m.uid, t.thumbnail.c.png).join_from(t.thumbnail, t.micrograph)
+        mine = sa.select(id_list(connection, selection.keys["micrograph"]).c.id)
+        for uid, png in connection.execute(small.where(m.pk.in_(mine), m.object_pk.is_(None))):
+            self._path(f"thumbnails/{uid}.png").write_bytes(png)
 
     def _write_object(self, sha256: str, place: Place) -> None:
         name = object_path(sha256)

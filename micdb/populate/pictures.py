@@ -42,7 +42,7 @@ def load_pictures(engine: Engine, root: Path, images: Sequence[int]) -> Iterator
     if missing := [image for image in images if image not in rows]:
         raise UsageError(
             f"the pixels of {len(missing)} of {len(images)} images are still in their original files; "
-            "bring them in with: micdb fetch"
+            "bring them in with: micdb fetch, or ingest the files of those that came from another laboratory"
         )
     for image in images:
         row = rows[image]

@@ -1,4 +1,4 @@
-"""The small pictures kept inside micrograph files."""
+"""The small pictures kept inside micrograph files, or in the catalog where the file is elsewhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from micdb import places
 from micdb.catalog.engine import reading
-from micdb.catalog.tables import micrograph, object_
+from micdb.catalog.tables import micrograph, object_, thumbnail
 from micdb.errors import StoreError
 from micdb.query.context import Context
 from micdb.store.nexus import read_thumbnail
@@ -35,9 +35,11 @@ def load(context: Context, uids: Iterable[str]) -> dict[str, bytes]:
         .select_from(places.with_packs(micrograph.join(object_)))
         .where(micrograph.c.uid.in_(wanted))
     )
+    received = sa.select(micrograph.c.uid, thumbnail.c.png).join_from(thumbnail, micrograph)
     with reading(context.engine) as connection:
         rows = connection.execute(statement).all()
-    found = {}
+        without = connection.execute(received.where(micrograph.c.uid.in_(wanted)))
+        found = {row.uid: row.png for row in without}
     for row in rows:
         try:
             found[row.uid] = read_thumbnail(places.place(context.engine, context.root, row))

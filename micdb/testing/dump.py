@@ -22,7 +22,7 @@ from micdb.store.parts import read_part
 
 # Columns that say when, by whom or where, not what.
 CIRCUMSTANCES = {
-    "pk", "uid", "created_at", "ingested_at", "finished_at", "expires_at", "at", "actor", "seq",
+    "pk", "uid", "created_at", "changed_at", "ingested_at", "finished_at", "expires_at", "at", "actor", "seq",
     "seconds", "attempt", "worker", "lease_until", "natural_key",
 }  # fmt: skip
 # Moments whose presence is a fact.

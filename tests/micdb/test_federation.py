@@ -103,6 +103,15 @@ def test_a_member_on_a_server(labs, pg_server, tmp_path):
         server: Database = mixed.members["n"]
         server.set_terms(server.images, licence="CC0-1.0")
         assert "CC0-1.0" in set(mixed.images.to_pandas()["licence"])
+        root = mixed.root
+        for cell, sample in (("2.5", "s9"), ("7.5", "s9"), ("2.5", "s9")):  # a sheet that is read again
+            (tmp_path / "hv.csv").write_text(f"sample,HV\n{sample},{cell}\n")
+            (tmp_path / "hv.toml").write_text(
+                'sample = "sample"\n[property.HV]\ncolumn = "HV"\nunit = "GPa"\n'
+            )
+            server.add_properties(tmp_path / "hv.csv", map=tmp_path / "hv.toml")
+            assert mixed.properties.query("property == 'HV'").to_pandas()["value"].tolist() == [float(cell)]
+        assert mixed.root != root
 
 
 def test_packed_files_are_read_where_they_are(labs):

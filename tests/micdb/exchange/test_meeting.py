@@ -54,9 +54,10 @@ def test_of_two_versions_ours_stays_and_theirs_is_kept(home, met, tmp_path):
     [("theirs", "met", "HAADF"), ("newest", "home", "HAADF"), ("newest", "met", "BF")],
 )
 def test_policies(home, met, tmp_path, *, policy, newer, stays):
-    later = {"created_at": "2999-01-01T00:00:00Z"}
-    uid = change(home, t.micrograph, detector="HAADF", **(later if newer == "home" else {}))
-    change(met, t.micrograph, detector="BF", **(later if newer == "met" else {}))
+    changes = {"home": (home, "HAADF"), "met": (met, "BF")}
+    for side in sorted(changes, key=lambda side: side == newer):
+        db, detector = changes[side]
+        uid = change(db, t.micrograph, detector=detector)
     home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
     met.import_bundle(tmp_path / "b", policy=policy)
     assert met.images[met.images.uid == uid].to_pandas()["detector"].tolist() == [stays]
@@ -263,13 +264,88 @@ def test_drawings_of_both_are_a_conflict_and_later_ones_of_one_side_stand(home, 
     assert (met.annotations.mask(other).labels == 1).all()
 
 
-def test_values_that_were_replaced_there_are_replaced_here(home, met, scans, tmp_path):
-    folder = shutil.copytree(scans, tmp_path / "scans")
-    sheet = folder / "samples.csv"
-    home.ingest(folder, sheet=sheet, map=folder / "map.toml", lab="Lab A")
-    before = values(home, "hardness")
-    sheet.write_text(sheet.read_text().replace(",1.5,", ",9.5,"))
-    home.ingest(folder, sheet=sheet, map=folder / "map.toml", lab="Lab A")
-    home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
-    met.import_bundle(tmp_path / "b")
-    assert values(met, "hardness") == values(home, "hardness") != before
+# ---------------------------------------------------------------------- sheets that are read again
+
+
+class Sheet:
+    """The sheet of Lab A, in a folder of its own."""
+
+    def __init__(self, scans, folder):
+        self.folder = shutil.copytree(scans, folder)
+        self.path = folder / "samples.csv"
+        self.text = self.path.read_text()
+
+    def read(self, db, **replaced):
+        """Ingest again, with some cells replaced; return values of the images and samples."""
+        text = self.text
+        for before, after in replaced.values():
+            text = text.replace(f",{before},", f",{after},")
+        self.path.write_text(text)
+        db.ingest(self.folder, sheet=self.path, map=self.folder / "map.toml", lab="Lab A")
+        return values(db, "hardness")
+
+
+@pytest.fixture
+def sheet(scans, tmp_path):
+    return Sheet(scans, tmp_path / "scans")
+
+
+def sent(home, other, path, **how):
+    """Send all rows of one database to another."""
+    home.export(home.images, path, as_="bundle", level="metadata", overwrite=True)
+    return other.import_bundle(path, **how)
+
+
+def test_values_follow_the_sheet_they_are_from_also_back(home, met, sheet, tmp_path):
+    first = sheet.read(home)
+    assert sheet.read(home, hardness=("1.5", "9.5")) != first
+    home.export(home.images, tmp_path / "old", as_="bundle", level="metadata")
+    assert not sent(home, met, tmp_path / "b").conflicts
+    assert values(met, "hardness") == values(home, "hardness") != first
+    assert sheet.read(home) == first  # what was retired stands again
+    sent(home, met, tmp_path / "b")
+    assert values(met, "hardness") == first
+    assert not met.import_bundle(tmp_path / "old").filled["property_value"]  # it says nothing newer
+    assert values(met, "hardness") == first
+    assert not sent(home, met, tmp_path / "b").changed
+
+
+def test_the_newest_is_what_a_sheet_changed_last(home, met, sheet, tmp_path):
+    sizes = [db.images.to_pandas()["pixel_size"].tolist() for db in (home, met)]
+    assert sizes[0] == sizes[1]
+    change(met, t.sample, form="film")
+    change(home, t.sample, form="powder")
+    m = t.micrograph.c
+    with writing(home.engine) as connection:  # read anew where nothing was measured yet
+        connection.execute(micdb.catalog.results.run_item.delete())
+        scaled = connection.scalars(sa.select(m.uid).where(m.pixel_size_origin == "user")).all()
+    assert scaled
+    sheet.read(home, pixel=("0.2", "0.25"))
+    done = sent(home, met, tmp_path / "b", policy="newest")
+    assert {(one.entity, one.kept) for one in done.conflicts} == {
+        ("sample", "theirs"),
+        ("micrograph", "theirs"),
+    }
+    ours, theirs = (db.images.to_pandas().drop(columns="source") for db in (met, home))
+    assert ours.equals(theirs) and ours["pixel_size"].tolist() != sizes[0]
+    assert met.samples.to_pandas()["form"].tolist() == home.samples.to_pandas()["form"].tolist()
+    assert not sent(home, met, tmp_path / "b", policy="newest").changed
+    change(met, t.sample, form="film")  # now ours is the newest
+    sent(home, met, tmp_path / "b", policy="newest")
+    assert "film" in set(met.samples.to_pandas()["form"])
+
+
+def test_a_sheet_read_again_changes_no_date(home, sheet):
+    def dates():
+        with micdb.catalog.engine.reading(home.engine) as connection:
+            tables = (t.sample, t.micrograph, t.property_value)
+            return [
+                connection.scalars(sa.select(one.c.changed_at).order_by(one.c.pk)).all() for one in tables
+            ]
+
+    sheet.read(home)
+    before = dates()
+    sheet.read(home)
+    assert dates() == before
+    sheet.read(home, hardness=("1.5", "9.5"))
+    assert dates() != before

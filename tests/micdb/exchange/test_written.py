@@ -8,6 +8,8 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from runpy import run_path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -18,6 +20,8 @@ from micdb.exchange.manifest import Manifest, read, verify
 from micdb.exchange.shape import LEVELS
 from micdb.exchange.terms import forbids
 from micdb.provenance import file_hash
+
+rocrate = SimpleNamespace(**run_path(str(Path(__file__).parents[2] / "data" / "rocrate" / "check.py")))
 
 NO_MICDB = """
 import sys
@@ -141,6 +145,18 @@ def test_the_crate_describes_every_file(bundle):
     assert root["author"]["name"] == root["publisher"]["name"] == "Lab A"
     said = {entity.id: entity["sha256"] for entity in crate.get_by_type("File") if "sha256" in entity}
     assert said["catalog/micrograph.parquet"] == file_hash(bundle / "catalog" / "micrograph.parquet")
+
+
+def test_an_independent_validator_finds_no_fault_and_each_that_is_made(bundle, tmp_path):
+    assert not rocrate.faults(bundle)
+    said = json.loads((bundle / "ro-crate-metadata.json").read_text())
+    root = next(one for one in said["@graph"] if one["@id"] == "./")
+    del root["license"]
+    root |= {"datePublished": "yesterday", "publisher": {"@id": "README.md"}, "hasPart": root["hasPart"][1:]}
+    (tmp_path / "ro-crate-metadata.json").write_text(json.dumps(said))
+    found = "\n".join(rocrate.faults(tmp_path))
+    for word in ("`license`", "`datePublished`", "`publisher`", "MinCount 1"):
+        assert word in found
 
 
 def test_a_zip_file_is_the_same(home, tmp_path):

@@ -126,6 +126,11 @@ def test_the_crate_lists_every_file_with_its_hash(bundle):
     assert crate.root_dataset["license"].id == "https://spdx.org/licenses/CC-BY-4.0"
 
 
+def test_an_independent_validator_finds_no_fault_with_the_crate(bundle):
+    check = run_path(str(Path(__file__).parents[3] / "data" / "rocrate" / "check.py"))
+    assert not check["faults"](bundle)
+
+
 def test_models_say_what_ran(bundle, lab):
     (path,) = (bundle / "models").iterdir()
     model, (run,) = json.loads(path.read_text()), lab.runs.to_pandas().to_dict("records")
