@@ -157,6 +157,15 @@ def report(name: str, scenes: list[Scene], tuned: dict[str, float]) -> None:
     intervals(ours, theirs)
 
 
+def thresholds(count: int) -> dict[str, float]:
+    """Return the peers' thresholds by kind, the best on `count` simulated images."""
+    _, ranges, pixels = _TIERS["T0"]
+    examples = [scene(_TUNING + number, _SIDE, ranges=ranges, pixels=pixels) for number in range(count)]
+    return peers.tuned([
+        (peers.view(made.image, dark_field=dark), made.masks, shown) for made, shown, dark in examples
+    ])  # fmt: skip
+
+
 def main() -> None:
     """Tune the peers, print both tiers and, where asked, real loops."""
     parser = argparse.ArgumentParser(
@@ -165,13 +174,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=40)
     parser.add_argument("--loops", type=Path)
     given = parser.parse_args()
-    _, ranges, pixels = _TIERS["T0"]
-    examples = [
-        scene(_TUNING + number, _SIDE, ranges=ranges, pixels=pixels) for number in range(given.scenes // 2)
-    ]
-    tuned = peers.tuned([
-        (peers.view(made.image, dark_field=dark), made.masks, shown) for made, shown, dark in examples
-    ])  # fmt: skip
+    tuned = thresholds(given.scenes // 2)
     print("thresholds of the peers:", {kind: round(value, 3) for kind, value in tuned.items()}, flush=True)
     for name, (first, ranges, pixels) in _TIERS.items():
         scenes = [

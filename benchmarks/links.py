@@ -5,7 +5,8 @@ the folds are those of the published benchmark (Matbench 0.1, Dunn et al., npj C
 ``uhcs``: heat treatment of ultrahigh-carbon steel from micrographs, FOLDER holds ``labels.csv`` and images;
 whole specimens are left out, with a support vector machine on local binary patterns on the same folds.
 ``coarsening``: sizes of carbides at 800 C over time from their masks, FOLDER is uhcs_spheroidite. ``loops``:
-annotated loops in a film under irradiation against fluence, FOLDER is insitu_tem_loops.
+loops in a film under irradiation against fluence, annotated and as detectors count them with what they ship
+with, FOLDER is insitu_tem_loops.
 ``planted``: simulated tables with a known link, with a laboratory that goes with the target, and with noise.
 """
 
@@ -15,9 +16,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import defect_seg
+import defect_seg_loops as film
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import particles
 from PIL import Image
 from scipy import ndimage
 from skimage.feature import local_binary_pattern
@@ -36,6 +40,7 @@ from micdb.analysis.linking.link import fit_link
 from micdb.analysis.linking.link import link as mdb_link
 from micdb.analysis.linking.validate import cross_predict
 from micdb.analysis.threads import one_thread
+from micdb.embed.extractors.particles import Particles
 from micdb.embed.micro.objects import measure
 
 Floats = npt.NDArray[np.float64]
@@ -44,6 +49,7 @@ ELEMENTS = ("c", "mn", "si", "cr", "ni", "mo", "v", "n", "nb", "co", "w", "al", 
 MATBENCH = {"n_splits": 5, "shuffle": True, "random_state": 18012019}
 LEVEL = 0.9
 SEEDS, GROUPS, IMAGES = 100, 40, 4
+TUNING = 15  # simulated foils that the threshold of blobs is chosen on
 MAP = """
 file = "file"
 sample = "sample_key"
@@ -136,7 +142,7 @@ def coarsened(folder: Path) -> None:
 
 
 def loops(folder: Path) -> None:
-    """Print the correlation of annotated loops with fluence, and the link between them."""
+    """Print how loops go with fluence: annotated ones, and those that detectors count."""
     labels, boxes = pd.read_csv(folder / "labels.csv"), pd.read_csv(folder / "boxes.csv")
     frame = next(name for name in ("frame", "image", "file") if name in labels and name in boxes)
     table = labels.assign(loops=labels[frame].map(boxes[frame].value_counts())).rename(
@@ -145,6 +151,34 @@ def loops(folder: Path) -> None:
     known = table.dropna(subset=["fluence", "loops"])
     print(f"Pearson r {np.corrcoef(known['fluence'], known['loops'])[0, 1]:.3f} of {len(known)} frames")
     print(mdb_link(table, "loops ~ fluence", groups=frame, models=["ridge"], level=0.8))
+    said = _counted(folder, boxes)
+    print(said.to_string())
+    fluence = said.index.map(labels.set_index("image")["fluence_1e14_ions_cm2"])
+    for name, counts in said.items():
+        with_fluence, with_people = (
+            counts.corr(pd.Series(other, said.index)) for other in (fluence, said["annotated"])
+        )
+        print(
+            f"{name}: Pearson r {with_fluence:.3f} with fluence, {with_people:.3f} with what was annotated, "
+            f"{counts.sum() / said['annotated'].sum():.2f} times as many"
+        )
+
+
+def _counted(folder: Path, boxes: pd.DataFrame) -> pd.DataFrame:
+    """Return how many loops each method counts in each frame, less what is burned in."""
+    asked = {"particles": Particles(), "Otsu's threshold": Particles(method="threshold")}
+    least = defect_seg.thresholds(TUNING)["loop"]
+    rows = {}
+    for name, drawn in boxes.groupby("image"):
+        image = np.asarray(Image.open(folder / name).convert("L"), np.float32)[film._FIELD]
+        found = {
+            "annotated": drawn[["x0", "y0", "x1", "y1"]].to_numpy(np.float64),
+            **{who: particles.said_of(image, one).box for who, one in asked.items()},
+            **film.ours(image),
+            "blobs": film.blobs(image, least),
+        }
+        rows[name] = {who: len(film.clear(each)) for who, each in found.items()}
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _weighted(mask: Path, um_per_px: float) -> tuple[Floats, Floats]:
