@@ -134,6 +134,42 @@ LEFT JOIN sample ON sample.pk = m.sample_pk WHERE m.deleted_at IS NULL AND own.m
 ORDER BY hardness DESC, 1"""
 
 
+def _nickel(db: Database) -> Any:
+    return db.images[db.images.contains("Ni")]
+
+
+def _holding(symbol: str) -> str:
+    """Return the start of a statement: samples with an element, and percents of images themselves."""
+    return f"""
+WITH percents AS (SELECT pk FROM property_def WHERE name IN ('at_{symbol}', 'wt_{symbol}')),
+holding AS (SELECT sample_pk FROM property_value
+  WHERE property_def_pk IN (SELECT pk FROM percents) AND level = 'sample' AND retired_at IS NULL
+  GROUP BY sample_pk, property_def_pk HAVING avg(value) > 0),
+own AS (SELECT micrograph_pk, avg(value) AS mean FROM property_value
+  WHERE property_def_pk IN (SELECT pk FROM percents) AND level = 'image' AND retired_at IS NULL
+    AND micrograph_pk IS NOT NULL
+  GROUP BY micrograph_pk, property_def_pk HAVING count(value) > 0)"""  # noqa: S608
+
+
+def _counted(symbol: str) -> str:
+    return f"""{_holding(symbol)}
+SELECT (SELECT count(*) FROM sample JOIN micrograph m ON m.sample_pk = sample.pk
+    WHERE sample.pk IN (SELECT sample_pk FROM holding) AND m.pk NOT IN (SELECT micrograph_pk FROM own)
+      AND m.pk NOT IN (SELECT pk FROM micrograph WHERE deleted_at IS NOT NULL))
+  + (SELECT count(*) FROM micrograph WHERE pk IN (SELECT micrograph_pk FROM own WHERE mean > 0)
+    AND deleted_at IS NULL)"""  # noqa: S608
+
+
+# In the order of uid nickel is soon found: each image asks whether its sample is one. The signs keep SQLite
+# from the other indexes.
+NICKEL = f"""{_holding("Ni")}
+SELECT {WIDE} FROM (SELECT * FROM micrograph WHERE deleted_at IS NULL
+    AND (+sample_pk IN (SELECT sample_pk FROM holding) AND +pk NOT IN (SELECT micrograph_pk FROM own)
+      OR +pk IN (SELECT micrograph_pk FROM own WHERE mean > 0))
+  ORDER BY uid LIMIT 50) m {JOINS}
+ORDER BY m.uid"""  # noqa: S608
+
+
 def _ordered(db: Database) -> Any:
     im = db.images
     return im[im.order > 0.9].sort_values("order", ascending=False).head(100)[["uid", "name", "order"]]
@@ -274,6 +310,11 @@ QUESTIONS = (
     everywhere("images by lab", _labs, LABS),
     everywhere("images by material", _materials, MATERIALS),
     everywhere("hardness above a limit", _hard, HARD),
+    everywhere("count of images that contain nickel", _nickel, _counted("Ni")),
+    everywhere("first 50 images that contain nickel", lambda db: _nickel(db).head(50), NICKEL),
+    everywhere(
+        "count of images that contain rhenium", lambda db: db.images[db.images.contains("Re")], _counted("Re")
+    ),
     everywhere("roll-up above a limit, best 100", _ordered, ORDERED),
     everywhere("defects of a material by kind", _kinds, KINDS),
     everywhere("all defects by kind", _defects, DEFECTS),

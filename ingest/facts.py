@@ -2,61 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from micdb import units
 from micdb.catalog import results, tables
 from micdb.catalog.rows import add, find_or_add
 from micdb.composition import ATOMIC, COMPOSITION, WEIGHT
-from micdb.errors import SheetError, UnitError
+from micdb.errors import SheetError
 from micdb.ingest.arrival import pixel_size_columns
+from micdb.ingest.property_rows import Definitions, value_row
 from micdb.ingest.sheet import PropertyEntry, Row
-from micdb.ingest.statements import NO_STEP, Stated, Statements, image_entries, meaning, sample_entries
-from micdb.provenance import canonical_json, now
+from micdb.ingest.statements import Stated, Statements, image_entries, meaning, sample_entries
+from micdb.provenance import now
 from micdb.records import Quantity
 
 m = tables.micrograph.c
 v = tables.property_value.c
 
-# Names a property may not take: they are columns of db.images already.
-TAKEN = {
-    *m.keys(),
-    "lab",
-    "sample",
-    "material",
-    "instrument",
-    "vendor",
-    "operator",
-    "file",
-    "format",
-    "count",
-}
 SAME_SCALE = 0.01  # relative difference below which a sheet's pixel size and the file's are the same
-
-
-@dataclass(slots=True)
-class Written:
-    """What one transaction has written already, so that a sheet of many rows a sample is written once.
-
-    Parameters
-    ----------
-    values
-        Sample, position of the step and property of what is written.
-    standing
-        Keys of the values that the sheet says.
-    definitions
-        Key, kind and unit of each property by name.
-    """
-
-    values: set[tuple[int | None, int, str]] = field(default_factory=set)
-    standing: set[int] = field(default_factory=set)
-    definitions: dict[str, tuple[int, str, str | None]] = field(default_factory=dict)
 
 
 def apply(
@@ -66,7 +32,6 @@ def apply(
     images: Sequence[int],
     lab: int | None,
     said: Statements | None = None,
-    written: Written | None = None,
 ) -> list[str]:
     """Write everything one row says of its images; the same row again changes nothing.
 
@@ -82,8 +47,6 @@ def apply(
         Laboratory given with the command; the row's own wins.
     said
         The whole sheet of `row`.
-    written
-        What this transaction has written of the sheet; None where each row stands for itself.
 
     Returns
     -------
@@ -111,7 +74,7 @@ def apply(
     _assign(connection, images, {"lab_pk": lab, "sample_pk": sample, "instrument_pk": instrument}, notes)
     if row.pixel_size is not None:
         _scale(connection, images, row.pixel_size, notes)
-    place = _Place(row, said, Written() if written is None else written)
+    place = _Place(row, said, Definitions(connection))
     _put_properties(connection, place, images, sample)
     return notes
 
@@ -121,7 +84,7 @@ class _Place(NamedTuple):
 
     row: Row
     sheet: Statements
-    written: Written
+    definitions: Definitions
 
 
 def _put_properties(connection: Connection, place: _Place, images: Sequence[int], sample: int | None) -> None:
@@ -130,19 +93,13 @@ def _put_properties(connection: Connection, place: _Place, images: Sequence[int]
     for step in row.steps:
         keys = {"sample_pk": _needed(sample, row, f"step {step.kind}"), "position": step.position}
         steps[step.position] = find_or_add(connection, tables.processing_step, keys | {"kind": step.kind})
-    composed = any(entry.name == COMPOSITION for entry in row.properties)
-    if composed and (sample, NO_STEP, COMPOSITION) not in place.written.values:
+    if any(entry.name == COMPOSITION for entry in row.properties):
         _retire_elements(connection, place, _needed(sample, row, COMPOSITION))
-    for position, entry in sample_entries(row):
-        key = (sample, position, entry.name)
-        if key in place.written.values:
-            continue
-        place.written.values.add(key)
-        owner: dict[str, Any] = {"level": "sample"}
-        owner["sample_pk"] = _needed(sample, row, f"property {entry.name}")
+    for position, name in dict.fromkeys((position, entry.name) for position, entry in sample_entries(row)):
+        owner: dict[str, Any] = {"level": "sample", "sample_pk": _needed(sample, row, f"property {name}")}
         if position:
             owner["processing_step_pk"] = steps[position]
-        _put(connection, place, place.sheet.said(row, position, entry.name), owner)
+        _put(connection, place, place.sheet.said(row, position, name), owner)
     for entry in image_entries(row):
         for image in images:
             said = {meaning(entry): Stated(row.number, str(entry.raw))}
@@ -217,30 +174,18 @@ def _put(
     """Make the values that an owner has of one property from this sheet those that the sheet says now."""
     values: dict[str, dict[str, Any]] = {}
     for entry, stated in said.items():
-        definition, unit = _definition(connection, place, entry)
-        value: dict[str, Any] = {
-            "property_def_pk": definition,
-            **owner,
-            "text": entry.text,
-            **_in_unit(place.row, entry, unit),
-            "method": entry.method,
-            "source_name": place.sheet.source,
-            **_more(entry),
-        }
-        key = hashlib.sha256(canonical_json(value).encode()).hexdigest()
-        value.pop("repeat", None)
-        values[key] = value | {"raw": stated.raw, "source_row": stated.row}
+        row = value_row(
+            place.definitions, entry, stated,
+            owner=owner, source=place.sheet.source, where=place.row.where,
+        )  # fmt: skip
+        values[row["natural_key"]] = row
     _retire(connection, values)
     for key, value in values.items():
         held = connection.execute(sa.select(v.pk, v.retired_at).where(v.natural_key == key)).one_or_none()
-        if held is not None:
-            pk = held.pk
-        else:
-            more = {"natural_key": key, "origin": "user", "created_at": now()}
-            pk = add(connection, tables.property_value, value | more)
-        if held is not None and held.retired_at is not None:
-            connection.execute(tables.property_value.update().where(v.pk == pk).values(retired_at=None))
-        place.written.standing.add(pk)
+        if held is None:
+            add(connection, tables.property_value, value | {"created_at": now()})
+        elif held.retired_at is not None:
+            connection.execute(tables.property_value.update().where(v.pk == held.pk).values(retired_at=None))
 
 
 def _retire(connection: Connection, values: Mapping[str, Mapping[str, Any]]) -> None:
@@ -269,61 +214,6 @@ def _retire_elements(connection: Connection, place: _Place, sample: int) -> None
         .where(v.retired_at.is_(None))
         .values(retired_at=now())
     )
-
-
-def _definition(connection: Connection, place: _Place, entry: PropertyEntry) -> tuple[int, str | None]:
-    row, kind = place.row, "text" if entry.text is not None else "number"
-    if entry.name not in place.written.definitions:
-        place.written.definitions[entry.name] = _defined(connection, row, entry, kind)
-    pk, held, unit = place.written.definitions[entry.name]
-    if held != kind:
-        raise SheetError(
-            f"{row.where}: {entry.name} is {kind} here and was {held} before; choose another name"
-        )
-    return pk, unit
-
-
-def _defined(
-    connection: Connection, row: Row, entry: PropertyEntry, kind: str
-) -> tuple[int, str, str | None]:
-    if entry.name in TAKEN:
-        raise SheetError(
-            f"{row.where}: {entry.name!r} is a column of db.images already; choose another name in the map"
-        )
-    d = tables.property_def.c
-    pk = find_or_add(
-        connection,
-        tables.property_def,
-        {"name": entry.name},
-        {"kind": kind, "unit": entry.unit, "description": entry.description},
-    )
-    held = connection.execute(sa.select(d.kind, d.unit).where(d.pk == pk)).one()
-    return pk, held.kind, held.unit
-
-
-def _in_unit(row: Row, entry: PropertyEntry, unit: str | None) -> dict[str, float | None]:
-    """Return value, standard deviation and interval in the unit of the property."""
-    found: dict[str, float | None] = {"value": None, "sd": None}
-    if entry.value is None:
-        return found
-    try:
-        found["value"] = units.convert(entry.value, entry.unit, unit)
-        if entry.sd is not None:
-            # a standard deviation is a difference: the offset between degC and K must not enter
-            found["sd"] = units.convert(entry.sd, entry.unit, unit) - units.convert(0.0, entry.unit, unit)
-        for name, end in (("low", entry.low), ("high", entry.high)):
-            if end is not None:
-                found[name] = units.convert(end, entry.unit, unit)
-    except UnitError as error:
-        raise SheetError(f"{row.where}: {entry.name}: {error}") from error
-    return found
-
-
-def _more(entry: PropertyEntry) -> dict[str, Any]:
-    """Return what few entries have; what is not said does not enter their identity."""
-    conditions = {one.name: one.as_json() for one in entry.conditions}
-    found = {"n": entry.n, "conditions": conditions or None, "repeat": entry.repeat or None}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _needed(sample: int | None, row: Row, what: str) -> int:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from micdb.catalog import tables
+from micdb.catalog import bulk, tables
 from micdb.catalog.engine import writing
-from micdb.catalog.rows import find_or_add, id_list, record
-from micdb.ingest import facts
+from micdb.catalog.rows import among, record
+from micdb.ingest.property_rows import Definitions, value_row
 from micdb.ingest.sheet import Sheet
+from micdb.ingest.specimens import Name, place_samples, place_steps
 from micdb.ingest.statements import Statements
-from micdb.provenance import now
+from micdb.provenance import now, uuid7
 
 v = tables.property_value.c
 
@@ -72,24 +74,55 @@ def add_properties(engine: Engine, sheet: Sheet, lab: str | None) -> Measured:
         Rows contradict one another, or do not fit what a property is: name, kind, dimension.
     """
     said = Statements(sheet, lab)
-    notes: list[str] = []
     with writing(engine) as connection:
-        before = _standing(connection, said.source)
-        home = find_or_add(connection, tables.lab, {"name": lab}) if lab else None
-        written = facts.Written()
-        for row in sheet.rows:
-            notes += facts.apply(connection, row, images=(), lab=home, said=said, written=written)
-        gone = v.pk.in_(sa.select(id_list(connection, before - written.standing).c.id))
-        connection.execute(tables.property_value.update().where(gone).values(retired_at=now()))
-        after = _standing(connection, said.source)
-        if before != after:
-            detail = {"sheet": sheet.path.name, "values": len(after), "new": len(after - before)}
+        samples, notes = place_samples(connection, sheet.rows, lab)
+        steps = place_steps(connection, sheet.rows, samples, lab)
+        values = _values(connection, said, samples, steps)
+        new, retired = _write(connection, said.source, values)
+        if new or retired:
+            detail = {"sheet": sheet.path.name, "values": len(values), "new": new}
             record(connection, "ingest", "property_value", detail=detail)
-    samples = {(row.lab or lab, row.sample) for row in sheet.rows}
-    counts = (len(sheet.rows), len(samples), len(after), len(after - before), len(before - after))
+    counts = (len(sheet.rows), len(samples), len(values), new, retired)
     return Measured(*counts, tuple(dict.fromkeys(notes)))
 
 
-def _standing(connection: Connection, source: str) -> frozenset[int]:
-    query = sa.select(v.pk).where(v.source_name == source, v.retired_at.is_(None))
-    return frozenset(connection.execute(query).scalars())
+def _values(
+    connection: Connection,
+    said: Statements,
+    samples: Mapping[Name, int],
+    steps: Mapping[tuple[int, int], int],
+) -> dict[str, dict[str, Any]]:
+    """Return the rows of all values that the sheet says, by what makes them the same."""
+    definitions, found = Definitions(connection), {}
+    for (lab, sample, position, _), entries in said.all():
+        owner: dict[str, Any] = {"level": "sample", "sample_pk": samples[lab, sample]}
+        if position:
+            owner["processing_step_pk"] = steps[owner["sample_pk"], position]
+        for entry, stated in entries.items():
+            where = f"{said.sheet}: row {stated.row}"
+            row = value_row(definitions, entry, stated, owner=owner, source=said.source, where=where)
+            found[row["natural_key"]] = row
+    return found
+
+
+def _write(connection: Connection, source: str, values: Mapping[str, Mapping[str, Any]]) -> tuple[int, int]:
+    """Make the values of a source those that it says now; what stands is left alone.
+
+    Returns
+    -------
+    tuple of int
+        Number of values that are new or stand again, and of those that are retired.
+    """
+    query = sa.select(v.pk, v.natural_key, v.retired_at).where(v.source_name == source)
+    held = {row.natural_key: row for row in connection.execute(query)}
+    gone = [row.pk for key, row in held.items() if row.retired_at is None and key not in values]
+    back = [held[key].pk for key in values if key in held and held[key].retired_at is not None]
+    for keys, moment in ((gone, now()), (back, None)):
+        if keys:
+            update = tables.property_value.update().where(among(connection, v.pk, keys))
+            connection.execute(update.values(retired_at=moment))
+    at, fresh = now(), [row for key, row in values.items() if key not in held]
+    names = tuple(dict.fromkeys(name for row in fresh for name in row))
+    rows = ((uuid7(), at, *(row.get(name) for name in names)) for row in fresh)
+    bulk.insert(connection, tables.property_value, ["uid", "created_at", *names], rows)
+    return len(fresh) + len(back), len(gone)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -43,6 +43,7 @@ class Statements:
     def __init__(self, sheet: Sheet, lab: str | None) -> None:
         #: What the sheet is called in the catalog: there is a samples.csv in other folders too.
         self.source = str(sheet.path.resolve())
+        self.sheet = sheet.path.name
         self._lab = lab
         self._said: defaultdict[Key, dict[PropertyEntry, Stated]] = defaultdict(dict)
         first: dict[Key, Stated] = {}
@@ -63,6 +64,10 @@ class Statements:
     def said(self, row: Row, position: int, name: str) -> Mapping[PropertyEntry, Stated]:
         """Return all that the sheet says under that name of the row's sample, and where it says so first."""
         return self._said[self._key(row, position, name)]
+
+    def all(self) -> Iterable[tuple[Key, Mapping[PropertyEntry, Stated]]]:
+        """Return all that the sheet says, by sample, step and property."""
+        return self._said.items()
 
     def _key(self, row: Row, position: int, name: str) -> Key:
         return (row.lab or self._lab, row.sample, position, name)

@@ -22,15 +22,15 @@ IMAGES = 2000
 def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(BENCHMARKS)
-        million = importlib.import_module("million")
+        million, samples = (importlib.import_module(name) for name in ("million", "million_samples"))
         root = tmp_path_factory.mktemp("made") / "made.micdb"
         million.create(str(root), IMAGES).dispose()
         with micdb.open(root) as db:
-            yield db, million
+            yield db, million, samples
 
 
 def test_it_passes_the_checks_of_the_catalog(made):
-    db, _ = made
+    db, *_ = made
     scope = Scope(db.engine, db.root, deep=True, repair=False, grace=timedelta(days=1))
     found = [one for check in (check_catalog, check_references, check_leases, check_properties)
              for one in check(scope)]  # fmt: skip
@@ -38,7 +38,7 @@ def test_it_passes_the_checks_of_the_catalog(made):
 
 
 def test_it_has_the_sizes_it_promises(made):
-    db, million = made
+    db, _, samples = made
     with reading(db.engine) as connection:
         count = lambda text: connection.execute(sa.text(f"SELECT count(*) FROM {text}")).scalar()  # noqa: E731
         assert count("micrograph") == IMAGES
@@ -47,13 +47,13 @@ def test_it_has_the_sizes_it_promises(made):
         assert 0 < count("micrograph WHERE deleted_at IS NOT NULL") < IMAGES / 20
         assert count("micrograph WHERE pixel_size IS NULL") > 0
         assert count("(SELECT 1 FROM property_value GROUP BY sample_pk, property_def_pk HAVING count(*) > 1)")
-        project = f"name = '{million.PROJECT}'"
+        project = f"name = '{samples.PROJECT}'"
         inside = f"SELECT pk FROM sample WHERE material_pk = (SELECT pk FROM material WHERE {project})"
         assert count(f"micrograph WHERE sample_pk IN ({inside})") > 300
 
 
 def test_the_same_seed_gives_the_same_catalog(made, tmp_path):
-    db, million = made
+    db, million, _ = made
     again = million.create(str(tmp_path / "again.micdb"), IMAGES)
     text = sa.text("SELECT pk, uid, name, sample_pk, pixel_size FROM micrograph ORDER BY pk")
     with reading(db.engine) as one, reading(again) as other:
@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_catalog(made, tmp_path):
 
 
 def test_both_sides_of_the_benchmark_give_the_same_rows(made):
-    db, _ = made
+    db, *_ = made
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(BENCHMARKS)
         catalog = importlib.import_module("catalog")

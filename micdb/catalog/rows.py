@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from secrets import token_hex
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Connection, FromClause, MetaData, Table
+from sqlalchemy import Column, ColumnElement, Connection, FromClause, MetaData, Table
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import TypeEngine
@@ -106,6 +106,17 @@ def id_list(connection: Connection, ids: Iterable[int]) -> FromClause:
         return _temporary(connection, "id", sa.BigInteger(), listed)
     array = sa.cast(sa.literal(f"{{{','.join(map(str, listed))}}}", sa.String()), ARRAY(sa.BigInteger))
     return sa.select(sa.func.unnest(array, type_=sa.BigInteger()).label("id")).subquery()
+
+
+def among(connection: Connection, number: ColumnElement[Any], ids: Collection[int]) -> ColumnElement[bool]:
+    """Return whether a number is one of some ids.
+
+    PostgreSQL plans for each id of an array that stands in the statement itself; from `MANY_IDS` on that
+    takes longer than it saves.
+    """
+    if connection.dialect.name == "postgresql" and len(ids) <= MANY_IDS:
+        return number == sa.any_(sa.literal(sorted(ids), ARRAY(sa.BigInteger)))
+    return number.in_(sa.select(id_list(connection, sorted(ids)).c.id))
 
 
 def text_list(connection: Connection, texts: Iterable[str]) -> FromClause:

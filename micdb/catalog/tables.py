@@ -209,7 +209,7 @@ property_def = Table(
 
 property_value = Table(
     "property_value", metadata, key(), uid(),
-    refers("property_def", "which property", nullable=False),
+    refers("property_def", "which property", nullable=False, index=False),  # it leads the last index
     column("level", String(8), "sample, region or image", nullable=False),
     refers("sample", "sample it belongs to"),
     refers("micrograph", "image it belongs to"),
@@ -233,6 +233,8 @@ property_value = Table(
     changed(),
     column("source", Text, "database or bundle it was received from; NULL where it was brought in here"),
     Index("uq_property_value_live", "natural_key", unique=True),
+    # which samples fulfil a condition on a property
+    Index("ix_property_value_of_samples", "property_def_pk", "level", "sample_pk", "retired_at", "value"),
     CheckConstraint("level IN ('sample', 'region', 'image')", name="level"),
     comment="One value of one property of one sample, region or image.",
 )  # fmt: skip

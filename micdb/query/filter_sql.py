@@ -2,7 +2,8 @@
 
 Among all images, those that fulfil such a condition are found from where the numbers are: one pass over the
 defects counts them all. Among images that other conditions leave, the numbers of each are looked up; they
-are computed once, whatever else the query does with them.
+are computed once, whatever else the query does with them. Which samples fulfil a condition on a property is
+asked beforehand.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import replace
 from typing import Protocol
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from micdb.query import elements
 from micdb.query.aggregates import COUNTS
@@ -21,7 +23,7 @@ from micdb.query.columns import SOURCES, Source
 from micdb.query.elements import Element, Scope
 from micdb.query.lookups import subqueries_in
 from micdb.query.nodes import Node, columns_in
-from micdb.query.property_sql import property_members
+from micdb.query.property_sql import Asked, property_members
 from micdb.query.relation import Relation
 from micdb.query.vocabulary import Vocabulary
 
@@ -33,6 +35,7 @@ class Meanings(Protocol):
     """What names mean in a query; `micdb.query.supplies.Supplies` is one."""
 
     vocabulary: Vocabulary
+    connection: Connection
     assigned: dict[int, tuple[Element, Node]]
     spoken: frozenset[str]
 
@@ -57,16 +60,13 @@ def filtered(relation: Relation, mask: Node, names: Meanings) -> Relation:
     """
     if mask.op in _TEXT and _whole(relation):
         return replace(relation, where=(*relation.where, _searched(mask, relation, names)))
-    if mask.op == "element":  # the condition that it stands for, where that is one that can be found quickly
-        return filtered(relation, mask.args[0], names)
     tally = _tally(mask, relation)
     if tally is not None:
         return _counted(mask, tally, relation, names)
-    left = _number(mask.args[0], relation, names) if mask.op in _MET and mask.args[1].constant else None
-    if left is not None and _whole(relation):
-        found = _members(mask, left, relation, names)
-        if found is not None:
-            return replace(relation, where=(*relation.where, found))
+    found = _members(mask, relation, names)
+    if found is not None:
+        return replace(relation, where=(*relation.where, found))
+    left = _number(mask, relation, names)
     relation = _computed(relation, mask, names)
     if left is not None and _needs_children(mask, left) and plain_key(left) in relation.extra:
         condition = _fulfil(mask, names.scope(relation))(relation.extra[plain_key(left)])
@@ -94,8 +94,11 @@ def _searched(mask: Node, relation: Relation, names: Meanings) -> Element:
     )
 
 
-def _number(node: Node, relation: Relation, names: Meanings) -> Node | None:
-    """Return what a node stands for: an aggregate of children, a property or a roll-up; None if neither."""
+def _number(mask: Node, relation: Relation, names: Meanings) -> Node | None:
+    """Return what a condition compares with a constant: an aggregate of children, a property or a roll-up."""
+    if mask.op not in _MET or not mask.args[1].constant:
+        return None
+    node: Node = mask.args[0]
     if node.op == "column" and node.args[0] in relation.columns:
         _, node = names.assigned.get(id(relation.columns[node.args[0]]), (None, node))
     if node.op == "child":
@@ -140,15 +143,32 @@ def _counted(mask: Node, tally: sa.Select[int], relation: Relation, names: Meani
     return replace(relation, rows=rows, columns={**relation.columns, mask.args[0].args[0]: found.c.number})
 
 
-def _members(mask: Node, left: Node, relation: Relation, names: Meanings) -> Element | None:
-    fulfil = _fulfil(mask, names.scope(relation))
-    if left.op == "child":
-        if relation.image is None or not _needs_children(mask, left):
+def _members(mask: Node, relation: Relation, names: Meanings) -> Element | None:
+    """Return whether a row is one of those that fulfil a condition, where they are found by themselves."""
+    if mask.op == "not":  # what is missing fulfils no such condition, but the opposite of it
+        found = _members(mask.args[0], relation, names)
+        return None if found is None else sa.not_(sa.func.coalesce(found, sa.false()))
+    left = _number(mask, relation, names)
+    if left is not None and left.op == "child":
+        if relation.image is None or not _whole(relation) or not _needs_children(mask, left):
             return None
-        return relation.image.in_(child_images(left, names.runs, fulfil))
-    name = left.args[0]
-    known = names.vocabulary.properties.get(name)
-    return None if known is None else property_members(known, relation, fulfil)
+        return relation.image.in_(child_images(left, names.runs, _fulfil(mask, names.scope(relation))))
+    asked = _asked(mask, relation, names)
+    if asked is None or relation.sample is None:
+        return None
+    return property_members(asked, names.connection, image=relation.image, sample=relation.sample)
+
+
+def _asked(mask: Node, relation: Relation, names: Meanings) -> list[Asked] | None:
+    """Return the conditions on properties one of which is to be fulfilled; None where it is no such mask."""
+    if mask.op == "element":
+        return _asked(mask.args[0], relation, names)
+    if mask.op == "or":
+        sides = [_asked(side, relation, names) for side in mask.args]
+        return None if any(side is None for side in sides) else [one for side in sides for one in side or ()]
+    left = _number(mask, relation, names)
+    known = None if left is None else names.vocabulary.properties.get(left.args[0])
+    return None if known is None else [Asked(known, _fulfil(mask, names.scope(relation)))]
 
 
 def _fulfil(mask: Node, scope: Scope) -> Callable[[Element], Element]:

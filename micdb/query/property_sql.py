@@ -8,14 +8,15 @@ be a guess.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import FromClause, Select
+from sqlalchemy import Connection, FromClause, Select
 from sqlalchemy.types import Float
 
 from micdb.catalog.results import rollup
-from micdb.catalog.tables import micrograph, sample
+from micdb.catalog.rows import among
 from micdb.catalog.tables import property_value as table
 from micdb.errors import UsageError
 from micdb.query import dialect
@@ -33,6 +34,14 @@ AGGREGATES: dict[str, Callable[[Element], Element]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A condition on a property: given its value, the condition that it fulfils."""
+
+    known: Property
+    fulfil: Callable[[Element], Element]
+
+
 def property_value(known: Property, relation: Relation) -> Element:
     """Return a property as a column of images or samples."""
     of_sample = _scalar(known, _made(known), level="sample", relation=relation)
@@ -45,23 +54,42 @@ def property_value(known: Property, relation: Relation) -> Element:
     return sa.case((has_own, of_image), else_=of_sample)
 
 
-def property_members(known: Property, relation: Relation, fulfil: Callable[[Element], Element]) -> Element:
-    """Return whether `property_value` fulfils a condition that nothing missing fulfils.
+def property_members(
+    asked: Sequence[Asked], connection: Connection, *, image: Element | None, sample: Element
+) -> Element:
+    """Return whether one of several conditions on `property_value` is fulfilled, none of which NULL fulfils.
 
-    It gives the same as the condition itself, by the images and samples that fulfil it: the way to find them
-    among all there are.
+    The samples that fulfil them, and the images that have values of their own, are asked for at once. They
+    are few beside the images, and an engine that has their keys knows how many images to expect: PostgreSQL
+    then walks the order of the first page, or goes from sample to sample, as is quicker.
+
+    Parameters
+    ----------
+    asked
+        The conditions.
+    connection
+        The transaction that will ask for the rows.
+    image, sample
+        What the rows belong to; None for the image of samples.
     """
-    of_sample = _owners(known, "sample").having(fulfil(_made(known)))
-    if relation.image is None:
-        return relation.sample.in_(of_sample)  # type: ignore[union-attr]
-    valued = _owners(known, "image").having(sa.func.count(_values(known)) > 0)
-    own = valued.add_columns(_made(known).label("made")).cte()
-    of_image = sa.select(own.c.micrograph_pk).where(fulfil(own.c.made))
-    # By way of the samples themselves PostgreSQL expects their images to lie near each other.
-    shown, whole = micrograph.alias("shown"), sample.alias("whole")
-    rest = sa.select(shown.c.pk).join_from(whole, shown, shown.c.sample_pk == whole.c.pk)
-    rest = rest.where(whole.c.pk.in_(of_sample), shown.c.pk.not_in(sa.select(own.c.micrograph_pk)))
-    return relation.image.in_(sa.union_all(of_image, rest))  # of an OR of two no engine finds the images
+    samples: list[set[int]] = []
+    for one in asked:
+        statement = _owners(one.known, "sample").having(one.fulfil(_made(one.known)))
+        samples.append(set(connection.execute(statement).scalars()))
+    whole = among(connection, sample, set().union(*samples))
+    if image is None:
+        return whole
+    own: list[dict[int, bool | None]] = [
+        {row[0]: row[1] for row in connection.execute(_own(one))} for one in asked
+    ]
+    if not any(own):
+        return whole
+    found = {key for one in own for key, yes in one.items() if yes}
+    ways = [
+        sa.and_(among(connection, sample, few), sa.not_(among(connection, image, one)))
+        for few, one in zip(samples, own, strict=True)
+    ]
+    return sa.or_(among(connection, image, found), *ways)
 
 
 def property_elements(
@@ -146,6 +174,12 @@ def _owners(known: Property, level: str) -> Select[Any]:
     """Return the images or samples that have values of their own, each once."""
     belongs = table.c.micrograph_pk if level == "image" else table.c.sample_pk
     return sa.select(belongs).where(*_live(known, level)).group_by(belongs)
+
+
+def _own(asked: Asked) -> Select[Any]:
+    """Return the images that have values of their own, and whether these fulfil a condition."""
+    valued = _owners(asked.known, "image").having(sa.func.count(_values(asked.known)) > 0)
+    return valued.add_columns(asked.fulfil(_made(asked.known)))
 
 
 def _live(known: Property, level: str) -> list[Element]:
