@@ -1,7 +1,7 @@
 # make demo    the whole path on simulated micrographs of two labs, or on your own: make demo DATA=some/folder
 # make test    every test, and the lint, type, import and format checks
 # make docs    write the generated pages again
-# make crash   kill ingest and populate 50 times each instead of the 4 of make test, and imports 20 times
+# make crash   kill ingest and populate 50 times each instead of the 2 of make test, and imports 20 times
 # make oracle  compare 100 000 random queries with pandas, half on SQLite and half on PostgreSQL; 1 000 federated
 # make stress  8 writers and 8 readers for 60 s on each engine
 # make fuzz    damage files of every format 20 000 times and read them: make fuzz MICDB_FUZZ_COUNT=1000

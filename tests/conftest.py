@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -28,6 +29,7 @@ from micdb.populate.extractor import extractors
 from micdb.query import display
 from micdb.store.folder import make_folders
 
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SERVER = "MICDB_TEST_POSTGRES"  # address of a server to use instead of one that is started here
 
@@ -59,6 +61,22 @@ def _catalogs_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schema, "create", copied)
         yield
+
+
+@pytest.fixture
+def page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Return what runs the Python blocks of a page of the docs in an empty folder; what they print."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(name: str, *, then: str = "") -> str:
+        text = (DOCS / name).read_text()
+        code = "\n".join([*re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL), then])
+        exec(compile(code, name, "exec"), {"__name__": "__main__"})
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.fixture(scope="session")

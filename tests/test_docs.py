@@ -23,103 +23,81 @@ def blocks(language, text=README):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("readme")
-
-
-def test_the_readme_runs(folder):
-    """The shell block, then the Python block on the database it made, as a new user would."""
+def test_the_readme_runs(page, tmp_path):
+    """The shell block, then the Python block on the database it made, as a new user would; then pages on both."""
     (shell,) = blocks("sh")
     bin_folder = str(Path(sys.executable).parent)
     env = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
     run = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", shell], cwd=folder, env=env, capture_output=True, text=True
+        ["bash", "-euo", "pipefail", "-c", shell], cwd=tmp_path, env=env, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
     (python,) = blocks("python")
-    run = subprocess.run([sys.executable, "-c", python], cwd=folder, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", python], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "GPa" in run.stdout
-    page = "".join(blocks("python", (ROOT / "docs" / "query.md").read_text()))  # on the same database
-    run = subprocess.run([sys.executable, "-c", page], cwd=folder, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    (page,) = blocks("python", (ROOT / "docs" / "citing.md").read_text())
-    run = subprocess.run([sys.executable, "-c", page], cwd=folder, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert "5 rows, 5 images, 1 run" in run.stdout
-    assert "Welch" in (folder / "bundle" / "references.bib").read_text()
+    page("query.md")
+    assert "5 rows, 5 images, 1 run" in page("citing.md")
+    assert "Welch" in (tmp_path / "bundle" / "references.bib").read_text()
+    said = page("study.md")
+    assert re.search(r"\d+ rows came from Lab A, of 32 new images and 32 results", said), said
+    assert "\n0 images to compute" in said
+    assert "Not comparable as they are, in texture@32nm: Lab A and Lab B." in said
+    assert re.search(r"Ridge regression explains 9\d % of the variance of hardness in unseen groups", said), (
+        said
+    )
+    assert "rows, 32 images" in said
 
 
-def test_the_page_of_atoms_runs(tmp_path):
-    (page,) = blocks("python", (ROOT / "docs" / "atoms.md").read_text())
-    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert re.search(r"sheet +\d+ +2$", run.stdout, re.MULTILINE), run.stdout
+def test_the_page_of_atoms_runs(page):
+    said = page("atoms.md")
+    assert re.search(r"sheet +\d+ +2$", said, re.MULTILINE), said
 
 
-def test_the_page_of_linking_runs(tmp_path):
-    page = "".join(blocks("python", (ROOT / "docs" / "linking.md").read_text()))
-    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert "explains" in run.stdout
+def test_the_page_of_linking_runs(page, tmp_path):
+    assert "explains" in page("linking.md")
     assert (tmp_path / "fit.html").exists()
 
 
-def test_the_page_of_properties_runs(tmp_path):
-    page = "".join(blocks("python", (ROOT / "docs" / "properties.md").read_text()))
-    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert "16 values of 2 samples" in run.stdout
-    assert re.search(r"A1 +2\.41 +0\.08 +1$", run.stdout, re.MULTILINE), run.stdout
+def test_the_page_of_properties_runs(page):
+    said = page("properties.md")
+    assert "16 values of 2 samples" in said
+    assert re.search(r"A1 +2\.41 +0\.08 +1$", said, re.MULTILINE), said
 
 
-def test_the_page_of_annotations_runs(tmp_path):
-    (page,) = blocks("python", (ROOT / "docs" / "annotations.md").read_text())
-    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert "Bob" in run.stdout
-    assert "180 pixels of cementite" in run.stdout
+def test_the_page_of_annotations_runs(page):
+    said = page("annotations.md")
+    assert "Bob" in said
+    assert "180 pixels of cementite" in said
 
 
-def test_the_page_of_microstructures_runs(tmp_path):
-    page = "".join(blocks("python", (ROOT / "docs" / "microstructures.md").read_text()))
-    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert re.search(r"^(9|10|11) images of pearlite$", run.stdout, re.MULTILINE), run.stdout
-    assert "16 are labelled, 4 are not" in run.stdout
-    assert "void_diameter" in run.stdout
+def test_the_page_of_microstructures_runs(page):
+    said = page("microstructures.md")
+    assert re.search(r"^(9|10|11) images of pearlite$", said, re.MULTILINE), said
+    assert "16 are labelled, 4 are not" in said
+    assert "void_diameter" in said
 
 
-def test_the_page_of_exchange_runs(tmp_path):
-    page = "".join(blocks("python", (ROOT / "docs" / "exchange.md").read_text()))
-    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert "of 1 new images and 1 results" in run.stdout
-    assert "\nFalse\n" in run.stdout
-    assert "\n0 images to compute" in run.stdout
+def test_the_page_of_exchange_runs(page):
+    said = page("exchange.md")
+    assert "of 1 new images and 1 results" in said
+    assert "\nFalse\n" in said
+    assert "\n0 images to compute" in said
 
 
-def test_the_page_of_restoration_runs(tmp_path):
-    (page,) = blocks("python", (ROOT / "docs" / "restoration.md").read_text())
-    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    before, after = re.search(r"squared error (\S+) then (\S+)", run.stdout).groups()
+def test_the_page_of_restoration_runs(page):
+    before, after = re.search(r"squared error (\S+) then (\S+)", page("restoration.md")).groups()
     assert float(after) < float(before) / 5
 
 
-def test_the_page_of_defects_runs(tmp_path):
-    (page,) = blocks("python", (ROOT / "docs" / "defects.md").read_text())
-    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert all(word in run.stdout for word in ("Si1C4", "V1", "5577")), run.stdout
+def test_the_page_of_defects_runs(page):
+    said = page("defects.md")
+    assert all(word in said for word in ("Si1C4", "V1", "5577")), said
 
 
-def test_the_page_of_the_library_runs(tmp_path):
-    (page,) = blocks("python", (ROOT / "docs" / "library.md").read_text())
-    run = subprocess.run([sys.executable, "-c", page], cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert re.search(r"Si1C3 +1[0-3] ", run.stdout), run.stdout  # twelve are planted
+def test_the_page_of_the_library_runs(page, tmp_path):
+    said = page("library.md")
+    assert re.search(r"Si1C3 +1[0-3] ", said), said  # twelve are planted
     assert (tmp_path / "supplement" / "figure-1.pdf").exists()
 
 

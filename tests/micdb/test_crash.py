@@ -29,8 +29,8 @@ from micdb.store.files import STAGING
 from micdb.testing.dump import dump
 from micdb.testing.fakes import FakeExtractor
 
-KILLS = int(os.environ.get("MICDB_KILLS", "8"))  # rounds over both commands
-CHUNKS = 4  # tests per command, so that they can be shared among processes
+KILLS = int(os.environ.get("MICDB_KILLS", "4"))  # rounds over both commands
+CHUNKS = 2  # tests per command, so that they can be shared among processes
 
 make = SimpleNamespace(**run_path(str(Path(__file__).parents[1] / "data" / "delivery" / "make.py")))
 

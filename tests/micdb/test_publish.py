@@ -24,7 +24,7 @@ from micdb.store.files import object_path, part_path
 from micdb.store.parts import read_part, write_part
 from micdb.store.staging import claim, leftovers
 
-KILLS = {"sqlite": 20, "postgresql": 10}
+KILLS = {"sqlite": 10, "postgresql": 5}
 
 
 @pytest.fixture

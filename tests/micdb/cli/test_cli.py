@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-from micdb import cli, database
+from micdb import cli, database, opening
 from micdb.catalog.engine import CATALOG, sqlite_engine, writing
 
 
@@ -46,26 +48,40 @@ def write_tiff(path, seed, pixel_size_um=0.2):
     tifffile.imwrite(path, texture(seed), imagej=True, resolution=(scale, scale), metadata=metadata)
 
 
-@pytest.fixture
-def lab(run, tmp_path):
-    """A database of six images of three samples."""
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with files of six images of three samples, and a database of them."""
+    home = tmp_path_factory.mktemp("cli")
     for number in range(6):
-        write_tiff(tmp_path / "scans" / f"im{number}.tif", number)
+        write_tiff(home / "scans" / f"im{number}.tif", number)
     rows = [f"im{n}.tif,S{n // 2},{800 + 50 * (n // 2)}" for n in range(6)]
-    (tmp_path / "samples.csv").write_text("file,sample,anneal_C\n" + "\n".join(rows) + "\n")
-    (tmp_path / "map.toml").write_text(
+    sheet, map_ = home / "samples.csv", home / "map.toml"
+    sheet.write_text("file,sample,anneal_C\n" + "\n".join(rows) + "\n")
+    map_.write_text(
         'file = "file"\nsample = "sample"\nmaterial = { value = "UHCS" }\n'
         '[[step]]\nkind = "anneal"\ntemperature = { column = "anneal_C", unit = "degC" }\n'
     )
-    assert run("init", "lab.micdb")[0] == 0
-    sheet = ["--sheet", "samples.csv", "--map", "map.toml"]
-    code, out, err = run("ingest", "scans", "--db", "lab.micdb", "--lab", "Lab A", *sheet)
-    assert code == 0, err
-    assert "6 new images" in out
+    with opening.init(home / "lab.micdb") as db:
+        db.ingest(home / "scans", lab="Lab A", sheet=sheet, map=map_)
+    return home
+
+
+@pytest.fixture
+def lab(place, tmp_path):
+    """The database in a copy of that folder."""
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     return tmp_path / "lab.micdb"
 
 
-def test_the_whole_path(run, lab, tmp_path):
+def test_the_whole_path(run, place):
+    for name in ("scans", "samples.csv", "map.toml"):
+        Path(name).symlink_to(place / name)
+    lab = "new.micdb"
+    assert run("init", lab)[0] == 0
+    sheet = ["--sheet", "samples.csv", "--map", "map.toml"]
+    code, out, err = run("ingest", "scans", "--db", lab, "--lab", "Lab A", *sheet)
+    assert code == 0, err
+    assert "6 new images" in out
     code, out, _ = run("populate", "texture", "--db", lab, "--workers", 1, "--json")
     assert code == 0
     assert json.loads(out)[0]["progress"]["done"] == 6

@@ -18,7 +18,7 @@ from micdb.populate import jobs
 from micdb.populate.runs import open_run
 from micdb.testing.fakes import FakeExtractor
 
-PROCESSES = 8
+PROCESSES = 4
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def claim_all(catalog, run, barrier):
     return mine
 
 
-def test_eight_processes_never_share_an_item(db, run, tmp_path, write):
+def test_processes_never_share_an_item(db, run, tmp_path, write):
     db.ingest(write(tmp_path / "more.emd", 192, first=8))
     plan(db, run)
     context = multiprocessing.get_context("spawn")
