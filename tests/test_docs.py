@@ -24,7 +24,7 @@ def blocks(language, text=README):
 
 
 def test_the_readme_runs(page, tmp_path):
-    """The shell block, then the Python block on the database it made, as a new user would; then pages on both."""
+    """The shell block, then the Python block, as a new user would; then pages on what they left."""
     (shell,) = blocks("sh")
     bin_folder = str(Path(sys.executable).parent)
     env = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
