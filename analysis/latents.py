@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import product
 from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from micdb.analysis.figures import BLUE, figure_of, styled, with_data
+from micdb.analysis.figures import BLUE, MUTED, figure_of, styled, with_data
 from micdb.embed.extractors.vae import NAME, kind_of
-from micdb.errors import UnknownColumnError
+from micdb.errors import UnknownColumnError, UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,28 +50,54 @@ def traversal(weights: str | PathLike[str], *, conditions: Mapping[str, float] |
     known, folder = of_user(NAME, weights, "micdb train vae --from-images")
     network = load(NAME, Vae, folder)
     assert isinstance(network, Vae)  # noqa: S101 (for the type)
-    taught: Mapping[str, tuple[float, float]] = known.recipe["conditions"]
-    for name in conditions or {}:
+    told = _told(known.recipe["conditions"], conditions or {})
+    names = [f"{kind_of(known)} {number}" for number in range(network.latent)]
+    code = torch.zeros(len(names), len(_STEPS), len(names))
+    code.diagonal(dim1=0, dim2=2).copy_(torch.from_numpy(_STEPS)[:, None])
+    levels = torch.tensor([level for _, level in told.values()]).expand(len(names) * len(_STEPS), -1)
+    with torch.inference_mode():
+        drawn = network.decode(code.flatten(0, 1), levels)[:, 0]
+    drawn = torch.where(network.disc > 0, drawn, torch.nan)
+    figure = _grid(drawn.reshape(*code.shape[:2], *drawn.shape[1:]).numpy(), names)
+    size = known.recipe["nm_per_pixel"]
+    width = f"{network.side} pixels" if size is None else f"{network.side * size:g} nm"
+    figure.suptitle(
+        "; ".join((f"windows {width} wide", *(f"{name} {value:.4g}" for name, (value, _) in told.items()))),
+        fontsize=10, color=MUTED,
+    )  # fmt: skip
+    rows = [
+        (name, value, float(window[network.disc > 0].std()))
+        for (name, value), window in zip(product(names, _STEPS), drawn, strict=True)
+    ]
+    return with_data(figure, pd.DataFrame(rows, columns=["latent", "value", "contrast"]))
+
+
+def _told(
+    taught: Mapping[str, tuple[float, float]], given: Mapping[str, float]
+) -> dict[str, tuple[float, float]]:
+    """Return the value of each condition, and as a decoder is told it; the mean where nothing is given."""
+    for name in given:
         if name not in taught:
             raise UnknownColumnError(name, list(taught), "what the autoencoder was told")
-    told = [((conditions or {}).get(name, mean) - mean) / sd for name, (mean, sd) in taught.items()]
-    latent = known.network["latent"]
-    rows = []
-    figure = figure_of((_WIDE * len(_STEPS) + 0.8, _WIDE * latent + 0.6))
-    axes = figure.subplots(latent, len(_STEPS), squeeze=False)
-    for number in range(latent):
-        code = torch.zeros(len(_STEPS), latent + network.invariant)
-        code[:, number + network.invariant] = torch.from_numpy(_STEPS).float()
-        with torch.inference_mode():
-            drawn = network.decode(code, torch.tensor([told] * len(_STEPS)).reshape(len(_STEPS), -1).float())
-        for place, (value, window) in enumerate(zip(_STEPS, drawn[:, 0].numpy(), strict=True)):
-            axes[number, place].imshow(window, cmap="gray", vmin=-2, vmax=2)
-            axes[number, place].set(xticks=[], yticks=[])
-            rows.append((f"{kind_of(known)} {number}", value, float(window.std())))
-        axes[number, 0].set_ylabel(f"{kind_of(known)} {number}", rotation=0, ha="right", va="center")
-    for place, value in enumerate(_STEPS):
-        axes[-1, place].set_xlabel(f"{value:g}")
-    return with_data(figure, pd.DataFrame(rows, columns=["latent", "value", "contrast"]))
+    values = {name: given.get(name, mean) for name, (mean, _) in taught.items()}
+    return {name: (value, (value - taught[name][0]) / taught[name][1]) for name, value in values.items()}
+
+
+def _grid(drawn: npt.NDArray[np.float32], names: Sequence[str]) -> Figure:
+    """Return windows ``(latent, step, y, x)`` in a grid, black and white the same in all."""
+    figure = figure_of((_WIDE * len(_STEPS) + 1.2, _WIDE * len(names) + 1.0))
+    axes = figure.subplots(*drawn.shape[:2], squeeze=False)
+    limit = float(np.nanmax(np.abs(drawn)))
+    for (row, column), axis in np.ndenumerate(axes):
+        axis.imshow(drawn[row, column], cmap="gray", vmin=-limit, vmax=limit)
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+        if column == 0:
+            axis.set_ylabel(names[row], rotation=0, ha="right", va="center")
+        if row == len(names) - 1:
+            axis.set_xlabel(f"{_STEPS[column]:g}")
+    figure.supxlabel("value of the latent variable [standard deviation]", fontsize=10)
+    return figure
 
 
 @styled
@@ -83,16 +111,28 @@ def latent_figure(frame: Frame, name: str, target: str) -> Figure:
     name
         Of the latent variable: ``rvae 0``.
     target
-        Column or property.
+        Column or property, of numbers.
+
+    Raises
+    ------
+    UsageError
+        No image has both, or the target is no number.
     """
     computed = frame.assign(latent_mean=frame.expression(f'mean(latents, value, name == "{name}")'))
     table = computed[["uid", "latent_mean", target]].to_pandas().dropna()
+    if table.empty:
+        raise UsageError(f"no image has both {name!r} and {target}: fill latents with micdb populate vae")
+    if not pd.api.types.is_numeric_dtype(table[target]):
+        raise UsageError(
+            f"{target} holds {table[target].iloc[0]!r}; a latent variable is drawn against numbers"
+        )
     unit = (table.attrs.get("units") or {}).get(target)
     figure = figure_of((5.2, 3.8))
     axes = figure.subplots()
     axes.scatter(
         table["latent_mean"], table[target].astype(float), s=16, color=BLUE, alpha=0.75, linewidths=0
     )
-    axes.set_xlabel(name)
+    axes.set_xlabel(f"{name}, mean over the windows of an image")
     axes.set_ylabel(f"{target} [{unit}]" if unit else target)
+    axes.text(0, 1.02, f"{len(table)} images", transform=axes.transAxes, fontsize=8.5, color=MUTED)
     return with_data(figure, table.rename(columns={"latent_mean": name}))

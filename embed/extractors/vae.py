@@ -126,5 +126,5 @@ def _codes(
     if not len(cut):
         return f"no window of {side} x {side} pixels shows anything"
     with torch.inference_mode(), one_thread():
-        mean, _ = network.encode(torch.from_numpy(cut)[:, None])
-    return np.asarray(mean.numpy()[:, 1 if network.invariant else 0 :], dtype=np.float64)
+        mean, _ = network.encode(network.seen(torch.from_numpy(cut)[:, None]))
+    return np.asarray(mean.numpy(), dtype=np.float64)

@@ -2,7 +2,7 @@
 
 The loss is the negative evidence lower bound (Kingma & Welling, ICLR 2014): squared error of the pixels,
 whose noise is taken to be as strong as their contrast, and the divergence of the latent variables from a
-normal distribution. The angle of an invariant one may be any.
+normal distribution. The angle of an invariant one may be any, and is drawn without noise.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from micdb.embed.train.loop import Batch, Schedule, train
 from micdb.errors import UsageError
 
 NAME = "vae"
-STEPS = 1000
+STEPS = 2000
 SIDE, BATCH = 32, 32  # [pixel], windows
 
 _FEWEST = 64  # windows that teach anything
@@ -136,15 +136,14 @@ def _check(folder: Path, latent: int) -> None:
 
 def loss(network: nn.Module, arrays: tuple[Tensor, ...]) -> Tensor:
     """Return the mean negative evidence lower bound of windows, per pixel."""
-    seen, told = arrays
+    windows, told = arrays
     assert isinstance(network, Vae)  # noqa: S101 (for the type)
+    seen = network.seen(windows)
     mean, log_variance = network.encode(seen)
     code = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-    pixels = 0.5 * (network.decode(code, told) - seen).square().sum(dim=(1, 2, 3))
-    free = 1 if network.invariant else 0
-    mean, log_variance = mean[:, free:], log_variance[:, free:]
+    left = network.left(seen, code, told).square().sum(dim=(1, 2, 3))
     divergence = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(dim=1)
-    return (pixels + divergence).mean() / seen[0].numel()
+    return (0.5 * left + divergence).mean() / network.disc.sum()
 
 
 def explained(network: nn.Module, shown: npt.NDArray[np.float32], told: npt.NDArray[np.float32]) -> float:
@@ -152,9 +151,9 @@ def explained(network: nn.Module, shown: npt.NDArray[np.float32], told: npt.NDAr
     assert isinstance(network, Vae)  # noqa: S101 (for the type)
     some = np.linspace(0, len(shown) - 1, min(len(shown), 512)).astype(int)
     with torch.inference_mode():
-        seen = torch.from_numpy(shown[some])[:, None]
-        again = network.decode(network.encode(seen)[0], torch.from_numpy(told[some]))
-    return float(1 - (again - seen).square().mean() / seen.square().mean())
+        seen = network.seen(torch.from_numpy(shown[some])[:, None])
+        left = network.left(seen, network.encode(seen)[0], torch.from_numpy(told[some]))
+    return float(1 - left.square().sum() / (len(some) * network.disc.sum()))
 
 
 class _Batches:

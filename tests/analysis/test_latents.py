@@ -74,8 +74,16 @@ def test_from_images_to_a_formula(lab, run):
         figure = latent_figure(db.images, "crvae 1", "hardness")
         assert figure.axes[0].get_ylabel() == "hardness [GPa]"
         assert len(figure.micdb_data) == 12
+        with pytest.raises(UsageError, match="no image has both 'rvae 0' and hardness: fill latents"):
+            latent_figure(db.images, "rvae 0", "hardness")
+        with pytest.raises(UsageError, match="sample holds 's0'; a latent variable is drawn against numbers"):
+            latent_figure(db.images, "crvae 0", "sample")
     drawn = traversal(lab / "own" / "vae.safetensors", conditions={"hardness": 3.0})
     assert len(drawn.axes) == 2 * 9
+    assert drawn.get_suptitle() == "windows 32 pixels wide; hardness 3"
+    middle, corner = (drawn.axes[0].images[0].get_array()[at] for at in ((16, 16), (0, 0)))
+    assert np.isfinite(middle)
+    assert np.ma.is_masked(corner)
     assert drawn.micdb_data["latent"].nunique() == 2
     with pytest.raises(UnknownColumnError, match="no column 'hard'.*what the autoencoder was told"):
         traversal(lab / "own" / "vae.safetensors", conditions={"hard": 3.0})
