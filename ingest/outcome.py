@@ -10,6 +10,8 @@ from typing import Any, Literal
 Became = Literal["added", "completed", "known", "merged", "refused", "skipped", "part"]
 OUTCOMES: tuple[Became, ...] = ("added", "completed", "known", "merged", "refused", "skipped", "part")
 
+_TOLD = 5  # files whose reason is shown
+
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
@@ -42,7 +44,7 @@ class FileResult:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Ingested:
     """What one call of ingest did, file by file."""
 
@@ -59,6 +61,14 @@ class Ingested:
             "filled_images": sum(result.n_filled for result in self.files),
             **{name: outcomes.get(name, 0) for name in OUTCOMES},
         }
+
+    def __repr__(self) -> str:
+        counts = self.counts
+        told = [f"{counts['new_images']} new images from {counts['files']} files"]
+        told += [f"{counts[name]} {name}" for name in OUTCOMES[1:] if counts[name]]
+        left = [*self.of("refused"), *self.of("skipped")]
+        lines = [f"{one.outcome}: {one.path.name}: {one.reason}" for one in left[:_TOLD]]
+        return "\n".join(["; ".join(told), *lines])
 
     def of(self, outcome: Became) -> list[FileResult]:
         """Return the files with that outcome."""

@@ -6,6 +6,7 @@ import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 from micdb import opening
@@ -100,12 +101,7 @@ def _ingest(db: Database, batch: Batch) -> None:
                 advance(output.short(path), number, total)
 
         result = db.ingest(batch.folder, lab=batch.lab, sheet=batch.sheet, map=batch.map, watch=watch)
-    counts = result.counts
-    left_out = counts["refused"] + counts["skipped"]
-    told = f"{counts['new_images']} new images from {counts['files']} files"
-    _tell(told + (f"; {left_out} not read" if left_out else ""))
-    for file in [*result.of("refused"), *result.of("skipped")][:5]:
-        _tell(f"{file.outcome}: {file.path.name}: {file.reason}")
+    _tell(repr(result))
 
 
 def _populate(db: Database) -> None:
@@ -118,10 +114,7 @@ def _populate(db: Database) -> None:
                     advance(name, state.finished, state.total)
 
             result = db.populate(name, workers=0, watch=watch)
-        state = result.progress
-        _tell(f"{name}: {state.done} done, {state.refused} refused")
-        for reason, number in list(result.refusals.items())[:2]:
-            _tell(f"  {number} x {reason}")
+        _tell(repr(result))
 
 
 def _query(db: Database) -> pd.DataFrame:
@@ -180,4 +173,4 @@ def _say(command: str) -> None:
 
 
 def _tell(text: str) -> None:
-    output.console().print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
+    output.console().print(indent(text, "  "), markup=False, highlight=False, soft_wrap=True)

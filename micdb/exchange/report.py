@@ -40,7 +40,7 @@ class Mapped:
     how: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Imported:
     """What one import did, or would do.
 
@@ -109,7 +109,7 @@ class Imported:
             "left_out": list(self.left_out),
         }  # fmt: skip
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         verb = "would come" if self.dry_run else "came"
         rows = self.added.total()
         told = f"{rows:,} rows {verb} from {self.source}, of {self.added['micrograph']:,} new images"

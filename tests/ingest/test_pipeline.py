@@ -169,6 +169,9 @@ def test_a_folder_takes_what_it_can_and_says_why_not(db, scans):
     assert counts(result) == {"files": 4, "new_images": 1, "added": 1, "refused": 2, "skipped": 1}
     (skipped,) = result.of("skipped")
     assert "no reader knows this file" in skipped.reason
+    said = repr(result).splitlines()
+    assert said[0] == "1 new images from 4 files; 2 refused; 1 skipped"
+    assert [line.partition(":")[0] for line in said[1:]] == ["refused", "refused", "skipped"]
     reasons = {file.path.name: file.reason for file in result.of("refused")}
     assert "empty" in reasons["empty.tif"]
     assert reasons["b.mrc"]
