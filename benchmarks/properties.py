@@ -5,10 +5,10 @@
     python benchmarks/properties.py [DATABASE] [--rows 20000] [--rounds 3]
 
 DATABASE is a new folder (one that is thrown away where it is left out) or the URL of an empty PostgreSQL
-database. Each row has a sample (five rows each), hardness and modulus with standard deviations, a yield strength
-with an interval, a number of measurements, a method, a load and a temperature; one load in ten has a unit of its
-own. micdb checks every cell, converts, compares with what stands, and commits; pandas reads the file and pint
-converts whole columns, into memory. Again: the same sheet, which changes nothing.
+database. Each row has a sample (five rows each), hardness and modulus with standard deviations, a yield
+strength with an interval, a number of measurements, a method, a load and a temperature; one load in ten has a
+unit of its own. micdb checks every cell, converts, compares with what stands, and commits; pandas reads the
+file and pint converts whole columns, in memory. Again: the same sheet, which changes nothing.
 """
 
 from __future__ import annotations

@@ -248,7 +248,9 @@ class _Compiler(Supplies):
         )
 
         def values(owners: Relation) -> Values:
-            added = property_elements(known, owners, level=step.level, agg=step.agg, where=where)
+            added = property_elements(
+                known, owners, level=step.level, agg=step.agg, interval=step.interval, where=where
+            )
             kinds = after(Schema("", {}), step, self.vocabulary, home="")
             return {name: (kinds[name].kind, element) for name, element in added.items()}
 

@@ -10,7 +10,7 @@ from micdb.errors import ExpressionError, UnknownColumnError, UsageError, sugges
 from micdb.query import aggregates, merging, rules, verbs
 from micdb.query.columns import CHILDREN, SOURCES
 from micdb.query.conditions import resolve
-from micdb.query.property_sql import AGGREGATES, LEVELS
+from micdb.query.property_sql import AGGREGATES, ENDS, LEVELS
 from micdb.query.schema import Field, Schema
 from micdb.query.search import examples, pgvector
 from micdb.query.search.kinds import KINDS
@@ -150,7 +150,12 @@ def _with_property(schema: Schema, step: verbs.WithProperty, vocabulary: Vocabul
     if field.kind == "number":
         spread = rules.spread(field.unit)
         found.append(Field(f"{known.name}_sd", "number", spread, home, "standard deviation of its values"))
+    elif step.interval:
+        raise UsageError(f"{known.name} is a text and has no interval: leave interval out")
     found.append(Field(f"{known.name}_n", "integer", None, home, "number of its values"))
+    for end, what in ENDS.items() if step.interval else ():
+        said = f"{what} end of the interval stated with its only value"
+        found.append(Field(f"{known.name}_{end}", "number", field.unit, home, said))
     return schema.plus(found)
 
 

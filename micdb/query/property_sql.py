@@ -26,6 +26,7 @@ from micdb.query.relation import Relation
 from micdb.query.vocabulary import Property
 
 LEVELS = ("sample", "image")
+ENDS = {"low": "lower", "high": "upper"}  # columns of an interval
 AGGREGATES: dict[str, Callable[[Element], Element]] = {
     "mean": lambda value: sa.func.avg(value, type_=Float(53)),
     "median": dialect.median,
@@ -93,15 +94,16 @@ def property_members(
 
 
 def property_elements(
-    known: Property, relation: Relation, *, level: str, agg: str, where: Sequence[Element] = ()
-) -> dict[str, Element]:
+    known: Property, relation: Relation, *, level: str, agg: str, interval: bool,
+    where: Sequence[Element] = (),
+) -> dict[str, Element]:  # fmt: skip
     """Return a property of one level with its sample standard deviation and its number of values.
 
     Parameters
     ----------
     known, relation
         The property, and the rows that get it.
-    level, agg
+    level, agg, interval
         See `micdb.query.frame.Frame.with_property`.
     where
         What its values must fulfil besides.
@@ -114,11 +116,16 @@ def property_elements(
     count = scalar(sa.func.count(values))
     if known.kind == "text":
         return {known.name: scalar(_single(values)), f"{known.name}_n": count}
-    spread = sa.func.coalesce(
-        dialect.std(values), sa.case((sa.func.count(values) == 1, sa.func.max(table.c.sd)))
-    )
+
+    def stated(column: Element) -> Element:
+        """Return what was said of a value where it is the only one."""
+        own = sa.func.max(sa.case((values.is_not(None), column)))
+        return sa.case((sa.func.count(values) == 1, own))
+
+    spread = sa.func.coalesce(dialect.std(values), stated(table.c.sd))
+    ends = {f"{known.name}_{end}": scalar(stated(table.c[end])) for end in ENDS if interval}
     value = scalar(AGGREGATES[agg](values))
-    return {known.name: value, f"{known.name}_sd": scalar(spread), f"{known.name}_n": count}
+    return {known.name: value, f"{known.name}_sd": scalar(spread), f"{known.name}_n": count, **ends}
 
 
 def rollup_value(name: str, runs: Sequence[int], relation: Relation) -> Element:

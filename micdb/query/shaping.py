@@ -104,6 +104,7 @@ class Shaping:
         agg: str = "mean",
         method: str | None = None,
         conditions: Mapping[str, object] | None = None,
+        interval: bool = False,
     ) -> Frame:
         """Add a property of the sample or image: ``name``, ``name_sd`` and ``name_n``.
 
@@ -123,13 +124,17 @@ class Shaping:
         conditions
             Only values measured under these: ``{"load": "5 N", "temperature": ("20 degC", "30 degC")}``, a
             quantity, a text, or both ends of a range. A value that does not say is left out.
+        interval
+            Add ``name_low`` and ``name_high`` too: the interval that was stated with a single value. Several
+            values have none: how far each may be off says nothing of how far they are off together.
 
         Raises
         ------
         UsageError, UnitError
-            There is no such property, method or condition, or it is of another dimension.
+            There is no such property, method or condition, or it is of another dimension; or it is a text,
+            which has no interval.
         """
-        return self.then(verbs.WithProperty(name, level, agg, method, asked(conditions)))
+        return self.then(verbs.WithProperty(name, level, agg, method, asked(conditions), interval))
 
     def contains(self, symbol: str) -> Expr:
         """Return whether the sample contains an element, ``im[im.contains("Ni")]``; see docs/properties.md.

@@ -88,7 +88,7 @@ class Explode:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WithProperty:
-    """Add the property of the sample or image, its standard deviation and its number of values.
+    """Add the property of the sample or image, its standard deviation, its number of values; its interval.
 
     Only of values measured by `method` under `conditions`, see `micdb.query.conditions.asked`.
     """
@@ -98,6 +98,7 @@ class WithProperty:
     agg: str
     method: str | None = None
     conditions: tuple[tuple[str | float, ...], ...] = ()
+    interval: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

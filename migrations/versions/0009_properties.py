@@ -1,4 +1,4 @@
-"""The values of a property by sample, in one index: what asks which samples fulfil a condition reads it alone."""
+"""Values of a property by sample in one index: which samples fulfil a condition is read from it alone."""
 
 from __future__ import annotations
 

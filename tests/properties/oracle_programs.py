@@ -266,8 +266,13 @@ def with_property(draw: Draw, state: State) -> Any:
     state.columns["hardness_n"] = ("integer", None)
     method = pick(draw, (None, None, *world.METHODS))
     loads = pick(draw, (None, None, "2 N", "500 mN", ("0.5 N", "2000 mN"), ("3 N", "4 N")))
-    level, agg = pick(draw, ("sample", "image")), pick(draw, ("mean", "median", "min", "max"))
-    return ("with_property", level, agg, method, loads)
+    options = {
+        "level": pick(draw, ("sample", "image")), "agg": pick(draw, ("mean", "median", "min", "max")),
+        "method": method, "interval": pick(draw, (False, False, True)),
+    }  # fmt: skip
+    if options["interval"]:
+        state.columns |= dict.fromkeys(("hardness_low", "hardness_high"), ("number", "GPa"))
+    return ("with_property", options, loads)
 
 
 def using(draw: Draw, state: State) -> Any:

@@ -123,9 +123,9 @@ def step_ours(step: Any, frame: Frame) -> Frame:  # noqa: C901, PLR0912 - one ca
             return frame.sample(n, seed=seed)
         case ("drop_duplicates", names):
             return frame.drop_duplicates(names)
-        case ("with_property", level, agg, method, load):
+        case ("with_property", options, load):
             under = None if load is None else {"load": load}
-            return frame.with_property("hardness", level=level, agg=agg, method=method, conditions=under)
+            return frame.with_property("hardness", conditions=under, **options)
         case ("using", version):
             return frame.using(f"hand@{version}")
         case ("explode", keep):
@@ -314,8 +314,8 @@ class Side:
                 return frame.iloc[sorted(order[:n])]
             case ("drop_duplicates", names):
                 return frame.drop_duplicates(list(names))
-            case ("with_property", level, agg, method, load):
-                return self.with_property(frame, level, agg, method, load)
+            case ("with_property", options, load):
+                return self.with_property(frame, load, **options)
             case ("using", version):
                 self.version = version
                 return frame
@@ -338,7 +338,7 @@ class Side:
         raise AssertionError(step)
 
     def with_property(
-        self, frame: pd.DataFrame, level: str, agg: str, method: str | None, load: Any
+        self, frame: pd.DataFrame, load: Any, *, level: str, agg: str, method: str | None, interval: bool
     ) -> pd.DataFrame:
         values = self.world.values
         values = values[(values["level"] == level) & ~values["retired"]]
@@ -351,10 +351,15 @@ class Side:
         count = groups["value"].count()
         spread = groups["value"].std().where(count > 1, groups["sd"].first())
         owner = frame["__sample" if level == "sample" else "__image"]
+        ends = {
+            f"hardness_{end}": owner.map(groups[end].first().where(count == 1)).astype(float)
+            for end in ("low", "high") if interval
+        }  # fmt: skip
         return frame.assign(
             hardness=owner.map(groups["value"].agg(agg)).astype(float),
             hardness_sd=owner.map(spread).astype(float),
             hardness_n=owner.map(count).fillna(0).astype(np.int64),
+            **ends,
         )
 
     def explode(self, frame: pd.DataFrame, keep: tuple[str, ...]) -> pd.DataFrame:

@@ -120,6 +120,10 @@ def property_values(of: list[dict[str, Any]]) -> list[dict[str, Any]]:
         one["method"] = maybe(measured, measured.choice(METHODS))
         one["load_N"] = maybe(measured, measured.choice(LOADS))
         one["in_mN"] = measured.random() < 0.5
+    stated = random.Random(5)
+    for one in made:
+        ends = (one["value"] - stated.randint(0, 4) / 4, one["value"] + stated.randint(0, 4) / 4)
+        one["low"], one["high"] = ends if stated.random() < 0.6 else (None, None)
     return made
 
 
@@ -200,7 +204,7 @@ def _plant_values(connection: sa.Connection, rows: list[dict[str, Any]], keys: d
             connection, t.property_value, uid=f"v{number}", property_def_pk=known, level=one["level"],
             value=one["value"], sd=one["sd"], origin="sidecar", source_name="s.csv",
             natural_key=f"{number:064x}", created_at=MOMENT, retired_at=MOMENT if one["retired"] else None,
-            method=one["method"], conditions=_conditions(one),
+            method=one["method"], conditions=_conditions(one), low=one["low"], high=one["high"],
             **{owner: keys[one["owner"]]},
         )  # fmt: skip
 

@@ -126,6 +126,8 @@ def _properties(frame: Frame, properties: Mapping[str, Mapping[str, Any]]) -> It
                 f"{name} is the {step.agg} of the values of each {step.level}{limit}; {name}_sd is their "
                 f"standard deviation (n - 1), of a single value the stated one; {name}_n is their number."
             )
+            if step.interval:
+                said.append(f"{name}_low and {name}_high are the interval stated with a single value.")
         else:
             said.append("Where an image or sample has several, it is their mean.")
         yield " ".join(said)

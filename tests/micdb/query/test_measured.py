@@ -106,6 +106,22 @@ def test_what_nothing_was_measured_at_is_told_before_anything_runs(rows, options
         rows.with_property("strength", **options)
 
 
+def test_the_interval_of_a_single_value_is_its_own_and_of_several_there_is_none(rows):
+    with writing(rows.context.engine) as connection:
+        of_one = t.property_value.update().where(t.property_value.c.method == "Knoop")
+        connection.execute(of_one.values(low=1.5, high=2.25))
+    q = rows.with_property("strength", method="Knoop", interval=True)
+    found = q[q.name == "one"].to_pandas().iloc[0]
+    assert (found["strength"], found["strength_low"], found["strength_high"]) == (2.0, 1.5, 2.25)
+    assert (q.units["strength_low"], q.units["strength_high"]) == ("GPa", "GPa")
+    assert Frame.from_json(q.context, json.loads(json.dumps(q.to_json()))).columns == q.columns
+    several = rows.with_property("strength", interval=True, agg="max")
+    found = several[several.name == "one"].to_pandas().iloc[0]
+    assert found["strength_n"] == 4
+    assert found[["strength_low", "strength_high"]].isna().all()
+    assert "strength_low" not in rows.with_property("strength").columns
+
+
 def names(frame: Frame) -> set[str]:
     return set(frame.to_pandas()["name"])
 
