@@ -41,11 +41,8 @@ def templates(tmp_path_factory):
 
 
 @pytest.fixture
-def labs(templates, tmp_path):
-    for name in ("north", "south"):
-        shutil.copytree(templates / f"{name}.micdb", tmp_path / f"{name}.micdb")
-    with micdb.open(tmp_path / "north.micdb") as north, micdb.open(tmp_path / "south.micdb") as south:
-        yield north, south
+def labs(seat, templates):
+    return tuple(seat(name, templates / f"{name}.micdb") for name in ("north", "south"))
 
 
 def test_every_verb_works_and_each_row_names_its_source(labs):
@@ -103,15 +100,26 @@ def test_a_member_on_a_server(labs, pg_server, tmp_path):
         server: Database = mixed.members["n"]
         server.set_terms(server.images, licence="CC0-1.0")
         assert "CC0-1.0" in set(mixed.images.to_pandas()["licence"])
-        root = mixed.root
-        for cell, sample in (("2.5", "s9"), ("7.5", "s9"), ("2.5", "s9")):  # a sheet that is read again
-            (tmp_path / "hv.csv").write_text(f"sample,HV\n{sample},{cell}\n")
-            (tmp_path / "hv.toml").write_text(
-                'sample = "sample"\n[property.HV]\ncolumn = "HV"\nunit = "GPa"\n'
-            )
-            server.add_properties(tmp_path / "hv.csv", map=tmp_path / "hv.toml")
-            assert mixed.properties.query("property == 'HV'").to_pandas()["value"].tolist() == [float(cell)]
-        assert mixed.root != root
+        sheet = {"map": tmp_path / "hv.toml"}
+        sheet["map"].write_text(
+            'sample = "sample"\nmaterial = "of"\n[property.HV]\ncolumn = "HV"\nunit = "GPa"\n'
+        )
+
+        def read(material, value):
+            (tmp_path / "hv.csv").write_text(f"sample,of,HV\ns9,{material},{value}\n")
+            server.add_properties(tmp_path / "hv.csv", **sheet)
+
+        def seen():
+            found = mixed.properties.query("property == 'HV'").to_pandas()
+            return set(mixed.samples.query("name == 's9'").to_pandas()["material"]), found["value"].tolist()
+
+        read("WS2", 2.5)
+        read("WS2", 7.5)
+        assert seen() == ({"WS2"}, [7.5])
+        read("WS2", 2.5)  # a row that was there stands again
+        assert seen() == ({"WS2"}, [2.5])
+        read("MoS2", 2.5)  # only the sample changes
+        assert seen() == ({"MoS2"}, [2.5])
 
 
 def test_packed_files_are_read_where_they_are(labs):

@@ -7,6 +7,7 @@ One laboratory has the images of some worlds, the other those of others, and som
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from runpy import run_path
 from types import SimpleNamespace
@@ -29,13 +30,20 @@ PROGRAMS = int(os.environ.get("MICDB_FEDERATED", "30"))
 KEPT = {"one": lambda world: world % 3 != 1, "other": lambda world: world % 3 != 2}
 
 
+def plant(root: Path) -> None:
+    """Make a catalog with all worlds."""
+    engine = sqlite_engine(root / CATALOG)
+    metadata.create_all(engine)
+    oracle.sides.world.plant(engine)
+    engine.dispose()
+
+
 def made(root: Path, name: str, keeps: Any) -> Database:
     """Return a database with all worlds that it keeps."""
     folder = root / f"{name}.micdb"
     make_folders(folder)
+    shutil.copyfile(root / CATALOG, folder / CATALOG)
     engine = sqlite_engine(folder / CATALOG)
-    metadata.create_all(engine)
-    oracle.sides.world.plant(engine)
     m = t.micrograph.c
     with writing(engine) as connection:
         worlds = range(oracle.sides.world.WORLDS)
@@ -50,6 +58,7 @@ def made(root: Path, name: str, keeps: Any) -> Database:
 @pytest.fixture(scope="module")
 def contexts(tmp_path_factory):
     root = tmp_path_factory.mktemp("federation")
+    plant(root)
     one, other = (made(root, name, keeps) for name, keeps in KEPT.items())
     merged = made(root, "merged", KEPT["one"])
     other.export(other.images, root / "bundle", as_="bundle", level="derived")

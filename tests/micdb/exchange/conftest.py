@@ -79,19 +79,15 @@ def templates(tmp_path_factory, scans):
 
 
 @pytest.fixture
-def home(templates, tmp_path):
+def home(seat, templates):
     """Return the database of Lab A."""
-    shutil.copytree(templates / "full.micdb", tmp_path / "home.micdb")
-    with micdb.open(tmp_path / "home.micdb") as db:
-        yield db
+    return seat("home", templates / "full.micdb")
 
 
 @pytest.fixture
-def away(templates, tmp_path):
+def away(seat, templates):
     """Return the empty database of another laboratory."""
-    shutil.copytree(templates / "empty.micdb", tmp_path / "away.micdb")
-    with micdb.open(tmp_path / "away.micdb") as db:
-        yield db
+    return seat("away", templates / "empty.micdb")
 
 
 @pytest.fixture(scope="session")
@@ -104,20 +100,38 @@ def bundle(templates):
 
 
 @pytest.fixture(scope="session")
-def received(templates, bundle):
-    """Import the bundle once, for tests of what comes after."""
-    shutil.copytree(templates / "empty.micdb", templates / "received.micdb")
-    with micdb.open(templates / "received.micdb") as db:
-        db.import_bundle(bundle)
-    return templates / "received.micdb"
+def derived(templates):
+    """Return the same without pixels; it is only read."""
+    with micdb.open(templates / "full.micdb") as db:
+        db.export(db.images, templates / "derived", as_="bundle", level="derived")
+    return templates / "derived"
+
+
+def imported(templates, bundle):
+    """Import a bundle once, for tests of what comes after; return the database."""
+    path = templates / f"{bundle.name}.micdb"
+    if not path.exists():
+        shutil.copytree(templates / "empty.micdb", path)
+        with micdb.open(path) as db:
+            db.import_bundle(bundle)
+    return path
 
 
 @pytest.fixture
-def met(received, tmp_path):
+def met(seat, templates, bundle):
     """Return the database of another laboratory that has everything of Lab A."""
-    shutil.copytree(received, tmp_path / "met.micdb")
-    with micdb.open(tmp_path / "met.micdb") as db:
-        yield db
+    return seat("away", imported(templates, bundle))
+
+
+@pytest.fixture(scope="session")
+def rows_only_template(templates, derived):
+    return imported(templates, derived)
+
+
+@pytest.fixture
+def rows_only(seat, rows_only_template):
+    """Return the database of another laboratory that has everything of Lab A but the pixels."""
+    return seat("away", rows_only_template)
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_everything_arrives_and_a_second_time_changes_nothing(home, away, bundle
 
 
 def test_home_again_changes_nothing(home, met, tmp_path):
-    met.export(met.images, tmp_path / "back.zip", as_="bundle")
+    met.export(met.images, tmp_path / "back.zip", as_="bundle", level="derived")
     before = dump(home.root)
     assert not home.import_bundle(tmp_path / "back.zip").changed
     after = dump(home.root)
@@ -97,15 +97,14 @@ def test_the_same_on_postgresql(met, bundle, pg_server, tmp_path):
         assert not met.import_bundle(tmp_path / "back").changed
 
 
-def test_rows_first_and_pixels_later(home, away, tmp_path):
-    for level in ("metadata", "derived", "full"):
-        home.export(home.images, tmp_path / level, as_="bundle", level=level)
+def test_rows_first_and_pixels_later(home, away, bundle, derived, tmp_path):
+    home.export(home.images, tmp_path / "metadata", as_="bundle", level="metadata")
     away.import_bundle(tmp_path / "metadata")
     assert away.images.query("deferred").count() == 8
     assert away.populate("fake").progress.total == 0  # there is nothing to look at yet
-    assert away.import_bundle(tmp_path / "derived").added["run_item"] == 16
+    assert away.import_bundle(derived).added["run_item"] == 16
     assert away.atoms.count() == 24
-    assert away.import_bundle(tmp_path / "full").files == 8
+    assert away.import_bundle(bundle).files == 8
     same(home, away)
     assert away.fsck(deep=True).clean
 

@@ -17,23 +17,6 @@ from micdb.testing.dump import dump
 from micdb.testing.fakes import FakeExtractor
 
 
-@pytest.fixture
-def rows_only(away, derived):
-    """Return a database that has everything of Lab A but the pixels."""
-    away.import_bundle(derived)
-    return away
-
-
-@pytest.fixture(scope="session")
-def derived(templates):
-    """Return everything of Lab A but the pixels as a bundle; it is only read."""
-    from micdb import opening
-
-    with opening.open(templates / "full.micdb") as db:
-        db.export(db.images, templates / "derived", as_="bundle", level="derived")
-    return templates / "derived"
-
-
 def change(db, table, where, **values):
     with writing(db.engine) as connection:
         connection.execute(table.update().where(where).values(**values))

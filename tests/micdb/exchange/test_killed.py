@@ -1,40 +1,50 @@
-"""An import that is killed at a random moment is finished by the same import: the same database comes out.
+"""What was killed at a random moment is finished by the same call: the same database comes out.
 
-``MICDB_KILLS`` sets the number of kills. The victims are forks of one process that has loaded everything, so
-that each begins at once; their batches are small, so that there are many moments between two transactions.
+Bundles that are imported, and original files that fill the pixels of rows that came without. ``MICDB_KILLS``
+sets the number of kills, half as many for the second. The victims are forks of one process that has loaded
+everything, so that each begins at once; their batches are small, for many moments between two transactions.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
-import micdb
 from micdb.testing.dump import dump
 
 KILLS = int(os.environ.get("MICDB_KILLS", "2"))
 
 NURSERY = """
 import os, sys
-import micdb
+from pathlib import Path
+from micdb.catalog.engine import CATALOG, sqlite_engine
 from micdb.exchange import arriving, images, results
+from micdb.ingest import intake, pipeline, sniff
+import pyarrow.parquet  # loaded before the first is born, as are the readers
+for path in sorted(Path(sys.argv[1]).glob("0*")):
+    sniff.open_scans(path)
 arriving.BATCH = images.BATCH = results.BATCH = 2
-import micdb.exchange.bundle, pyarrow.parquet, alembic  # loaded before the first is born
-with micdb.open(sys.argv[1]) as db:
-    db.import_bundle(sys.argv[2], dry_run=True)
-for line in sys.stdin:
+intake.BATCH = 1
+
+def bring(verb, root, source):
+    engine = sqlite_engine(root / CATALOG)
+    if verb == "import":
+        arriving.import_bundle(engine, root, source)
+    else:
+        pipeline.ingest(pipeline.Delivery(engine, root), [source])
+
+for words in map(str.split, sys.stdin):
     pid = os.fork()
     if pid == 0:
-        with micdb.open(line.strip()) as db:
-            db.import_bundle(sys.argv[2])
+        bring(words[0], *map(Path, words[1:]))
         os._exit(0)
     print(pid, flush=True)
     print(os.waitpid(pid, 0)[1], flush=True)
@@ -42,14 +52,13 @@ for line in sys.stdin:
 
 
 class Nursery:
-    def __init__(self, database, bundle):
-        command = [sys.executable, "-c", NURSERY, str(database), str(bundle)]
+    def __init__(self, scans):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.process = subprocess.Popen(command, text=True, **pipes)
+        self.process = subprocess.Popen([sys.executable, "-c", NURSERY, str(scans)], text=True, **pipes)
 
-    def run(self, database, *, kill_after=None):
-        """Import in a new process, which is killed after some seconds; return how long it lived [s]."""
-        self.process.stdin.write(f"{database}\n")
+    def run(self, verb, database, source, *, kill_after=None):
+        """Bring something in in a new process, which is killed after some seconds; return its life [s]."""
+        self.process.stdin.write(f"{verb} {database} {source}\n")
         self.process.stdin.flush()
         pid, began = int(self.process.stdout.readline()), time.monotonic()
         if kill_after is not None:
@@ -62,29 +71,36 @@ class Nursery:
 
 
 @pytest.fixture(scope="module")
-def nursery(templates, bundle, tmp_path_factory):
-    scratch = shutil.copytree(templates / "empty.micdb", tmp_path_factory.mktemp("nursery") / "scratch.micdb")
-    made = Nursery(scratch, bundle)
+def nursery(scans):
+    made = Nursery(scans)
     yield made
     made.process.stdin.close()
     made.process.wait()
 
 
-def test_killed_anywhere_the_same_import_finishes_it(templates, bundle, nursery, tmp_path):
-    def empty(name):
-        return shutil.copytree(templates / "empty.micdb", tmp_path / f"{name}.micdb")
+def prove(nursery, take, verb, source, again, *, kills=KILLS):
+    """Kill at random moments; what is left is sound, and the same call leads to the undisturbed database."""
+    db = take()
+    duration = nursery.run(verb, db.root, source)
+    expected = dump(db.root)
+    for number in range(kills):
+        db, moment = take(), random.Random(number).uniform(0, duration)
+        nursery.run(verb, db.root, source, kill_after=moment)
+        where = f"round {number}, killed after {moment:.3f} of {duration:.3f} s"
+        assert db.fsck(deep=True, repair=True).clean, where
+        again(db)
+        assert dump(db.root) == expected, where
+        assert db.fsck(deep=True).clean, where
+        before = dump(db.root)
+        again(db)
+        assert dump(db.root) == before, where
 
-    whole = empty("whole")
-    duration = nursery.run(whole)
-    expected = dump(whole)
-    for number in range(KILLS):
-        database, moment = empty(f"round{number}"), random.Random(number).uniform(0, duration)
-        nursery.run(database, kill_after=moment)
-        with micdb.open(database) as db:
-            where = f"round {number}, killed after {moment:.3f} of {duration:.3f} s"
-            assert db.fsck(deep=True, repair=True).clean, where
-            db.import_bundle(bundle)
-            assert dump(database) == expected, where
-            assert db.fsck(deep=True).clean, where
-            assert not db.import_bundle(bundle).changed, where
-        shutil.rmtree(database)
+
+def test_an_import(templates, bundle, nursery, seat):
+    take = partial(seat, "killed", templates / "empty.micdb")
+    prove(nursery, take, "import", bundle, lambda db: db.import_bundle(bundle))
+
+
+def test_pixels_that_are_filled(rows_only_template, scans, nursery, seat):
+    take = partial(seat, "killed", rows_only_template)
+    prove(nursery, take, "ingest", scans, lambda db: db.ingest(scans), kills=max(1, KILLS // 2))

@@ -67,11 +67,11 @@ def test_policies(home, met, tmp_path, *, policy, newer, stays):
 
 
 def test_the_policy_fail_imports_nothing(home, away, bundle, tmp_path):
-    home.export(home.images.head(1), tmp_path / "one", as_="bundle")
+    home.export(home.images.head(1), tmp_path / "one", as_="bundle", level="metadata")
     away.import_bundle(tmp_path / "one")
     change(away, t.micrograph, detector="BF")
     change(home, t.micrograph, detector="HAADF")
-    home.export(home.images, tmp_path / "b", as_="bundle")
+    home.export(home.images, tmp_path / "b", as_="bundle", level="derived")
     before = dump(away.root)
     with pytest.raises(UsageError, match="detector is 'HAADF' there and 'BF' here; nothing was imported"):
         away.import_bundle(tmp_path / "b", policy="fail")
@@ -217,14 +217,14 @@ def test_what_only_one_side_said_wins(home, met, tmp_path):
         home.images.to_pandas()["uid"][0], "loop", x_px=3.0, y_px=4.0, detector="spots", by="Ann"
     )
     met.corrections.reject(second, by="Bob")
-    home.export(home.images, tmp_path / "b", as_="bundle")
+    home.export(home.images, tmp_path / "b", as_="bundle", level="derived")
     done = met.import_bundle(tmp_path / "b")
     assert done.conflicts == []
     assert set(met.corrections.history()["by"]) == {"Ann", "Bob"}
     assert second not in found(met)
     kinds = met.defects.to_pandas()["kind"].value_counts()
     assert (kinds["void"], kinds["loop"]) == (1, 2)
-    met.export(met.images, tmp_path / "back", as_="bundle")
+    met.export(met.images, tmp_path / "back", as_="bundle", level="derived")
     assert home.import_bundle(tmp_path / "back").conflicts == []
     assert found(home) == found(met)
     assert home.corrections.history()["uid"].sort_values().tolist() == (
