@@ -27,6 +27,26 @@ def importance_figure(table: pd.DataFrame) -> Figure:
 
 
 @styled
+def leakage_figure(table: pd.DataFrame) -> Figure:
+    """Return R2 on groups that are unseen beside R2 of folds by image, one line per model of `Link.table`."""
+    shown = table[["model", "r2_grouped", "r2_image"]].iloc[::-1].reset_index(drop=True)
+    figure = figure_of((6.2, 1.2 + 0.32 * len(shown)))
+    axes = figure.subplots()
+    axes.hlines(shown["model"], shown["r2_grouped"], shown["r2_image"], color=MUTED, linewidth=1.2, zorder=1)
+    for column, colour, marker, label in (
+        ("r2_grouped", BLUE, "o", "unseen groups"),
+        ("r2_image", VERMILION, "D", "unseen images"),
+    ):
+        axes.scatter(shown[column], shown["model"], color=colour, marker=marker, s=28, zorder=2, label=label)
+    axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
+    axes.set_xlim(min(-0.05, *shown[["r2_grouped", "r2_image"]].min() - 0.05), 1.02)
+    axes.margins(y=0.12)
+    axes.set_xlabel("R²")
+    figure.legend(loc="outside upper center", ncols=2)
+    return with_data(figure, shown)
+
+
+@styled
 def dependence_figure(table: pd.DataFrame, feature: str, target: str) -> Figure:
     """Return the line of what `Link.partial_dependence` gives."""
     figure = figure_of((6.2, 3.8))

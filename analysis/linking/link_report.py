@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from micdb.analysis.blocks import Block, Plot, Remarks, Table
-from micdb.analysis.linking.link_figures import dependence_figure, importance_figure, learning_figure
+from micdb.analysis.linking.link_figures import (
+    dependence_figure,
+    importance_figure,
+    leakage_figure,
+    learning_figure,
+)
 from micdb.analysis.report import Section, link_section, write_report
 from micdb.provenance import package_version
 
@@ -28,7 +33,8 @@ def report(link: Link, path: str | PathLike[str]) -> Path:
     said = link.leaks or (
         "Nothing was found of what is looked for: copies, split samples, labels as features.",
     )
-    sections.append(Section("What may mislead", [Remarks(said)]))
+    gap = "What folds by image would have shown: where it is more, images of one sample tell of each other"
+    sections.append(Section("What may mislead", [Plot(leakage_figure(link.table), gap), Remarks(said)]))
     footer = f"micdb {package_version()}, seed {link.seed}"
     return write_report(
         path, title="Structure and property", sections=sections, subtitle=link.formula, footer=footer

@@ -12,6 +12,7 @@ from micdb import load_link
 from micdb.analysis.gather import Vectors
 from micdb.analysis.linking.design import build_design
 from micdb.analysis.linking.link import fit_link, link
+from micdb.analysis.linking.link_figures import leakage_figure
 from micdb.errors import UnknownColumnError, UsageError
 
 SAMPLES, IMAGES = 40, 3
@@ -228,8 +229,19 @@ def test_the_page_shows_everything(fit, tmp_path):
         "What may mislead",
     ):
         assert f"<h2>{title}</h2>" in page
-    assert page.count("<img") == 1 + 1 + 4 + 1
+    assert page.count("<img") == 1 + 1 + 4 + 1 + 1
     assert "s06" in page
+
+
+def test_the_gap_of_leakage_is_drawn(fit):
+    figure = leakage_figure(fit.table)
+    (axes,) = figure.axes
+    drawn = {group.get_label(): dict(enumerate(group.get_offsets()[:, 0])) for group in axes.collections[1:]}
+    expected = fit.table.iloc[::-1].reset_index(drop=True)
+    assert drawn["unseen groups"] == pytest.approx(expected["r2_grouped"].to_dict())
+    assert drawn["unseen images"] == pytest.approx(expected["r2_image"].to_dict())
+    assert [text.get_text() for text in axes.get_yticklabels()] == expected["model"].tolist()
+    assert axes.get_xlim()[0] < fit.table["r2_grouped"].min()
 
 
 def test_a_table_has_no_embeddings():
