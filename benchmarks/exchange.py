@@ -1,6 +1,7 @@
 """How long bundles take: ``python benchmarks/exchange.py [IMAGES]``.
 
-Simulated images with texture and peaks go out, come in, come in again, and are asked as a federation.
+Simulated images with texture and peaks go out, come in, come in again, come without pixels that their files
+bring, and are asked as a federation.
 Processor time is told, since files are flushed to the disk whoever waits for it.
 """
 
@@ -55,7 +56,7 @@ def made(root: Path, images: int) -> Database:
 
 
 def main(images: int) -> None:
-    """Export, import, import again, federate."""
+    """Export, import, import again, fill, federate."""
     with tempfile.TemporaryDirectory(prefix="micdb-exchange-") as folder:
         root = Path(folder)
         with made(root, images) as north, micdb.init(root / "south.micdb") as south:
@@ -70,6 +71,12 @@ def main(images: int) -> None:
                 south.import_bundle(root / "full")
             with timed("import again", images) as note:
                 note(f"changed: {south.import_bundle(root / 'full').changed}")
+            with micdb.init(root / "west.micdb") as west:
+                west.import_bundle(root / "derived")
+                with timed("pixels from the original files", images) as note:
+                    note(f"{west.ingest(root / 'scans', workers=1).counts['filled_images']} filled")
+                with timed("ingest again", images) as note:
+                    note(f"{west.ingest(root / 'scans', workers=1).counts['known']} known")
             with (
                 timed("first question to a federation", images) as note,
                 micdb.federate([north, south]) as both,

@@ -28,7 +28,7 @@ from micdb.catalog.sqlite import FROZEN
 from micdb.database import Database, PathText
 from micdb.errors import UsageError
 from micdb.exchange.arriving import merge_all
-from micdb.exchange.desk import Study
+from micdb.exchange.receiver import StepwiseReceiver
 from micdb.exchange.supply import Supply
 from micdb.query.context import Context
 from micdb.store.folder import make_folders
@@ -125,7 +125,7 @@ def _merge(members: Mapping[str, Database]) -> tuple[Engine, Path]:
         metadata.create_all(engine)
         for name, member in members.items():
             with reading(member.engine) as connection:
-                merge_all(Supply(connection, member.root, name, linked=True), Study(engine, root))
+                merge_all(Supply(connection, member.root, name, linked=True), StepwiseReceiver(engine, root))
         statistics.refresh(engine)
         driver = engine.raw_connection()  # a transaction would not let the journal be changed
         try:

@@ -14,14 +14,14 @@ from micdb.catalog import results as r
 from micdb.catalog import tables as t
 from micdb.catalog.engine import writing
 from micdb.catalog.rows import record
-from micdb.exchange.bundle import identity, opened_bundle
 from micdb.exchange.conflicts import check_policy
-from micdb.exchange.desk import Desk, Keys, Study, only_import, rehearsal
 from micdb.exchange.histories import Histories
 from micdb.exchange.images import join_images
 from micdb.exchange.joining import Merge, Row, received_key
 from micdb.exchange.manifest import Manifest
+from micdb.exchange.opened import identity, opened_bundle
 from micdb.exchange.outgoing import grouped
+from micdb.exchange.receiver import Keys, Receiver, StepwiseReceiver, only_import, rehearsal
 from micdb.exchange.report import Imported
 from micdb.exchange.results import join_results
 from micdb.exchange.shape import (
@@ -80,18 +80,18 @@ def import_bundle(
     check_policy(policy)
     with opened_bundle(path) as (supply, manifest), only_import(root):
         if dry_run or policy == "fail":
-            with rehearsal(engine) as desk:
-                done = merge_all(supply, desk, policy=policy, names=names)
+            with rehearsal(engine) as receiver:
+                done = merge_all(supply, receiver, policy=policy, names=names)
             if dry_run:
                 done.dry_run = True
                 return done
-        done = merge_all(supply, Study(engine, root), policy=policy, names=names)
+        done = merge_all(supply, StepwiseReceiver(engine, root), policy=policy, names=names)
         _note(engine, done, identity(path), manifest)
     return done
 
 
 def merge_all(
-    supply: Supply, desk: Desk, *, policy: str = "ours", names: Mapping[str, str] | None = None
+    supply: Supply, receiver: Receiver, *, policy: str = "ours", names: Mapping[str, str] | None = None
 ) -> Imported:
     """Let every row of a catalog join another.
 
@@ -99,14 +99,14 @@ def merge_all(
     ----------
     supply
         Theirs.
-    desk
+    receiver
         Where ours is written to.
     policy, names
         As for `import_bundle`.
     """
     report = Imported(supply.name)
-    merge = Merge(supply, desk, policy, report)
-    converted = desk.write((), lambda write, _: _join_entities(merge, write, names or {}))
+    merge = Merge(supply, receiver, policy, report)
+    converted = receiver.write((), lambda write, _: _join_entities(merge, write, names or {}))
     join_images(merge)
     _join_values(merge, converted)
     join_results(merge)
@@ -161,7 +161,7 @@ def _join_values(merge: Merge, converted: Mapping[int, Units]) -> None:
             unit = converted.get(row["property_def_pk"])
             made = row if unit is None else in_our_unit(row, unit)
             rows.append({**made, "natural_key": received_key(row["uid"])})
-        merge.desk.write((), _Step(merge, rows).join_values)
+        merge.receiver.write((), _Step(merge, rows).join_values)
 
 
 def _join_drawings(merge: Merge) -> None:
@@ -170,7 +170,7 @@ def _join_drawings(merge: Merge) -> None:
     query = sa.select(m.pk, m.uid).where(drawn).order_by(m.pk)
     rows = [dict(row) for row in merge.supply.connection.execute(query).mappings()]
     for some in grouped(rows, BATCH):
-        merge.desk.write((), _Step(merge, some).join_drawings)
+        merge.receiver.write((), _Step(merge, some).join_drawings)
 
 
 def _note(engine: Engine, done: Imported, bundle: str, manifest: Manifest) -> None:

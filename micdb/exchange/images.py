@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 
 from micdb.catalog import tables as t
 from micdb.catalog.rows import id_list, text_list
-from micdb.exchange.desk import Incoming, Keys, copy_of
 from micdb.exchange.joining import Merge, Row
 from micdb.exchange.outgoing import grouped
+from micdb.exchange.receiver import Incoming, Keys, copy_of
 from micdb.exchange.shape import ACQUISITION, MICROGRAPH, SAME_IMAGE, SOURCE
 from micdb.store.files import object_path
 
@@ -41,9 +41,9 @@ class _Batch:
     def join(self) -> None:
         files: dict[str, Incoming] = {}
         if not self.merge.supply.linked:
-            files = self.merge.desk.look(self._missing)
+            files = self.merge.receiver.look(self._missing)
         numbers = {sha256: number for number, sha256 in enumerate(files)}
-        self.merge.desk.write(
+        self.merge.receiver.write(
             list(files.values()), lambda write, keys: self._write(write, _Files(numbers, keys))
         )
         held = {row.sha256: row.size for row in self.objects.values()}

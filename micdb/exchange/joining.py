@@ -14,7 +14,7 @@ from micdb.catalog import bulk
 from micdb.catalog.rows import id_list, text_list
 from micdb.catalog.tables import object_
 from micdb.exchange import conflicts
-from micdb.exchange.desk import Desk
+from micdb.exchange.receiver import Receiver
 from micdb.exchange.report import Disagreement, Imported
 from micdb.exchange.shape import KEYED, Shape, reference
 from micdb.exchange.stubs import is_stub
@@ -31,7 +31,7 @@ class Merge:
     ----------
     supply
         Theirs.
-    desk
+    receiver
         Where ours is written to.
     policy
         Which of two versions of a row stays current: ``ours``, ``theirs``, ``newest`` or ``fail``.
@@ -44,8 +44,8 @@ class Merge:
         By table, our key of each of their rows.
     """
 
-    def __init__(self, supply: Supply, desk: Desk, policy: str, report: Imported) -> None:
-        self.supply, self.desk, self.policy, self.report = supply, desk, policy, report
+    def __init__(self, supply: Supply, receiver: Receiver, policy: str, report: Imported) -> None:
+        self.supply, self.receiver, self.policy, self.report = supply, receiver, policy, report
         self.keys: dict[str, dict[int, int]] = defaultdict(dict)
 
     def theirs(self, table: Table, *where: sa.ColumnElement[bool]) -> list[dict[str, Any]]:

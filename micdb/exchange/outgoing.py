@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Float, Integer, Table
@@ -128,7 +129,7 @@ def write_parts(
                 if rows is None:
                     continue
                 name = f"parts/{table_name}/{run_uid}-{number:04d}.parquet"
-                named = _named(rows, images, run_uid)
+                named = renamed(rows, images, {run_pk: run_uid}, pa.string()).sort_by(IMAGE)
                 with PartWriter(write(name), named.schema) as part:
                     part.write(named)
                 yield name, {
@@ -168,14 +169,26 @@ def parts_of(connection: Connection, run_pk: int) -> dict[str, list[sa.Row[Any]]
     return found
 
 
-def _named(rows: pa.Table, images: Mapping[int, str], run_uid: str) -> pa.Table:
-    """Return rows of a part with uids for local keys, sorted by image."""
-    at = rows.schema.get_field_index(IMAGE)
-    called = pa.array([images[pk] for pk in rows[IMAGE].to_pylist()], pa.string())
-    rows = rows.set_column(at, pa.field(IMAGE, pa.string(), nullable=False), called)
-    at = rows.schema.get_field_index(RUN)
-    run = pa.array([run_uid] * rows.num_rows, pa.string())
-    return rows.set_column(at, pa.field(RUN, pa.string(), nullable=False), run).sort_by(IMAGE)
+def renamed(
+    rows: pa.Table, images: Mapping[Any, Any], runs: Mapping[Any, Any], kind: pa.DataType
+) -> pa.Table:
+    """Return rows of a part with other names of its images and runs.
+
+    Parameters
+    ----------
+    rows
+        Of a part.
+    images, runs
+        The other name by the name in `rows`; one that is not there becomes NULL.
+    kind
+        Type of the other names: int64 for local keys, string for uids.
+    """
+    for column, names in ((IMAGE, images), (RUN, runs)):
+        found = pc.dictionary_encode(rows[column].combine_chunks())
+        others = pa.array([names.get(one) for one in found.dictionary.to_pylist()], kind)
+        field = pa.field(column, kind, nullable=False)
+        rows = rows.set_column(rows.schema.get_field_index(column), field, others.take(found.indices))
+    return rows
 
 
 class _Names:

@@ -20,10 +20,10 @@ from sqlalchemy import Connection
 from micdb.catalog import results as r
 from micdb.catalog.rows import id_list
 from micdb.errors import StoreError
-from micdb.exchange.desk import Incoming, Keys, Rehearsal
 from micdb.exchange.histories import Histories
 from micdb.exchange.joining import Merge, Row
-from micdb.exchange.outgoing import RUN, grouped
+from micdb.exchange.outgoing import grouped, renamed
+from micdb.exchange.receiver import Incoming, Keys, Rehearsal
 from micdb.exchange.shape import FINISHED
 from micdb.populate import jobs
 from micdb.provenance import now, uuid7
@@ -62,12 +62,12 @@ class _Batch:
         }
 
     def join(self, parts: Mapping[str, Sequence[sa.Row[Any]]]) -> None:
-        desk = self.merge.desk
-        fresh = desk.write((), lambda write, _: self._claim(write))
-        tables = {} if isinstance(desk, Rehearsal) or not fresh else self._tables(parts, fresh)
+        receiver = self.merge.receiver
+        fresh = receiver.write((), lambda write, _: self._claim(write))
+        tables = {} if isinstance(receiver, Rehearsal) or not fresh else self._tables(parts, fresh)
         files = [self._incoming(name, table) for name, table in tables.items()]
         finish = partial(self._finish, fresh=fresh, tables=tables)
-        desk.write(files, finish)
+        receiver.write(files, finish)
 
     def _claim(self, write: Connection) -> list[int]:
         """Claim the answers that nobody here has or is computing; return our keys of their images."""
@@ -99,7 +99,7 @@ class _Batch:
         for name, held in sorted(parts.items()):
             rows = self.merge.supply.part_rows(held, sorted(ours))
             if rows is not None:
-                found[name] = _with_keys(rows, ours, self.run)
+                found[name] = renamed(rows, ours, {self.theirs_run: self.run}, pa.int64())
         return found
 
     @staticmethod
@@ -157,14 +157,3 @@ def _is_free(row: sa.Row[Any]) -> bool:
         return True
     expired = row.lease_until is None or row.lease_until < now()
     return expired or not jobs.alive(row.worker)
-
-
-def _with_keys(rows: pa.Table, images: Mapping[int, int], run: int) -> pa.Table:
-    """Return rows of a part with our keys of images and run."""
-    keys = pa.array([images[pk] for pk in rows[IMAGE].to_pylist()], pa.int64())
-    field = pa.field(IMAGE, pa.int64(), nullable=False)
-    rows = rows.set_column(rows.schema.get_field_index(IMAGE), field, keys)
-    field = pa.field(RUN, pa.int64(), nullable=False)
-    return rows.set_column(
-        rows.schema.get_field_index(RUN), field, pa.array([run] * rows.num_rows, pa.int64())
-    )

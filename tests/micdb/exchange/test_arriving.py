@@ -18,7 +18,7 @@ from micdb.catalog import tables as t
 from micdb.catalog.engine import postgres_engine, reading
 from micdb.database import Database
 from micdb.errors import ForeignDatabaseError, NewSchemaError, NotFoundError, StoreError, UsageError
-from micdb.exchange.desk import LOCK
+from micdb.exchange.receiver import LOCK
 from micdb.opening import settle
 from micdb.store.folder import make_folders
 from micdb.testing.dump import dump

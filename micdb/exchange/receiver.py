@@ -57,7 +57,7 @@ def copy_of(path: Path, sha256: str, target: str) -> Incoming:
     return Incoming(partial(shutil.copyfile, path), path.suffix, lambda _: target, sha256)
 
 
-class Desk(ABC):
+class Receiver(ABC):
     """Takes the steps of a merge, each with the files it needs, each whole or not at all."""
 
     engine: Engine
@@ -71,8 +71,8 @@ class Desk(ABC):
         """Ask something of the rows as they are after the steps so far."""
 
 
-class Study(Desk):
-    """The desk at which a database is written to.
+class StepwiseReceiver(Receiver):
+    """A database that is written to: each step is published.
 
     Parameters
     ----------
@@ -111,8 +111,8 @@ class Study(Desk):
             return question(connection)
 
 
-class Rehearsal(Desk):
-    """The desk of a dry run: one transaction that is taken back at the end; no file is made.
+class Rehearsal(Receiver):
+    """A dry run: one transaction that is taken back at the end; no file is made.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class _TakenBackError(Exception):
 
 @contextmanager
 def rehearsal(engine: Engine) -> Iterator[Rehearsal]:
-    """Yield a desk whose steps are all taken back."""
+    """Yield a receiver whose steps are all taken back."""
     try:
         with writing(engine) as connection:
             yield Rehearsal(engine, connection)

@@ -26,7 +26,7 @@ from micdb.catalog.tables import micrograph, thumbnail
 from micdb.errors import NotFoundError, StoreError
 from micdb.exchange import manifest as listing
 from micdb.exchange.manifest import Manifest
-from micdb.exchange.outgoing import RUN
+from micdb.exchange.outgoing import renamed
 from micdb.exchange.selection import ORDER
 from micdb.exchange.stubs import stub
 from micdb.exchange.supply import Supply
@@ -94,11 +94,7 @@ class _Translator:
         self._runs = {row.uid: row.pk for row in connection.execute(sa.select(run.c.uid, run.c.pk))}
 
     def __call__(self, path: Path, images: Sequence[int]) -> pa.Table:
-        rows = read_part(path)
-        for name, known in ((IMAGE, self._images), (RUN, self._runs)):
-            keys = pa.array([known.get(uid) for uid in rows[name].to_pylist()], pa.int64())
-            field = pa.field(name, pa.int64(), nullable=False)
-            rows = rows.set_column(rows.schema.get_field_index(name), field, keys)
+        rows = renamed(read_part(path), self._images, self._runs, pa.int64())
         return rows.filter(pc.is_in(rows[IMAGE], pa.array(list(images), pa.int64())))
 
 
