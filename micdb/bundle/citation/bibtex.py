@@ -1,16 +1,19 @@
-"""BibTeX of the methods behind cited rows: only what the cards say, nothing is filled in.
+"""BibTeX of the methods behind cited rows: from the cards, nothing is made up.
 
-A card's reference is a text: ``De Backer et al., Ultramicroscopy 171, 104 (2016): joint fit``. Where a part
-of it has authors, journal, volume, page and year in that order it becomes an ``@article``; an arXiv number
-becomes its ``eprint``; everything else is a ``@misc`` with the text as its note.
+A card's reference is a text: ``De Backer et al., Ultramicroscopy 171, 104 (2016): joint fit``. A work that is
+known (`micdb.bundle.citation.works`) is written in full. Of others, where a part of the text has authors,
+journal, volume, page and year in that order it becomes an ``@article``; an arXiv number becomes its
+``eprint``; everything else is a ``@misc`` with the text as its note.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from micdb.bundle.citation import works
 from micdb.provenance import package_version
 
 _NAME = r"(?:(?:van|den|der|de|von|De|Van) )*[A-Z][\w'’-]+"
@@ -27,6 +30,10 @@ _VENUE = re.compile(rf"{_AUTHORS},(?P<howpublished> [A-Z][^,;:()]*?) \(?(?P<year
 _YEAR = re.compile(rf"{_AUTHORS},? \(?(?P<year>\d{{4}})\)?{_NOTE}")
 _PATTERNS = (("article", _ARTICLE), ("misc", _ARXIV), ("misc", _VENUE), ("misc", _YEAR))
 _PARTED = re.compile(r";\s+(?=[A-Z]|van |de |von )")
+_ORDER = (
+    "author", "title", "journal", "booktitle", "publisher", "volume", "pages", "howpublished", "year", "doi",
+    "eprint", "archiveprefix", "note",
+)  # fmt: skip
 _ESCAPED = {
     "&": r"\&",
     "%": r"\%",
@@ -47,21 +54,50 @@ def bibliography(cards: Iterable[Mapping[str, Any]]) -> str:
     cards
         Model cards as the catalog has them.
     """
-    found: dict[tuple[str, ...], tuple[str, dict[str, str], str]] = {}
+    found: dict[tuple[str, ...], _Cited] = {}
     for card in cards:
-        for text in _PARTED.split(str(card.get("reference") or "")):
-            kind, fields = _parsed(text.strip().rstrip("."))
-            note = fields.pop("note", None)
-            identity = tuple(fields.values()) or (note or "",)
-            _, known, _ = found.setdefault(identity, (kind, fields, str(card.get("name", "method"))))
-            if note and note not in known.get("note", "").split("; "):  # what one card and another take of it
-                known["note"] = f"{known['note']}; {note}" if "note" in known else note
-    entries = {"micdb": _entry("misc", "micdb", _micdb())}
-    for kind, fields, card_name in found.values():
-        if fields:
-            key = _key(fields, card_name, entries)
-            entries[key] = _entry(kind, key, fields)
-    return "\n".join(entries.values())
+        for part in _PARTED.split(str(card.get("reference") or "")):
+            cited = _read(part.strip().rstrip("."), str(card.get("name", "method")))
+            if cited is None:
+                continue
+            # what one card and another take of it
+            notes = found.setdefault(cited.identity, cited).notes
+            notes += [note for note in cited.notes if note not in notes]
+    taken = {one.key for one in found.values() if one.key} | {"micdb"}
+    entries = [_entry("misc", "micdb", _micdb())]
+    for one in found.values():
+        key = one.key or _key(one.fields, one.card, taken)
+        taken.add(key)
+        note = {"note": "; ".join(one.notes)} if one.notes else {}
+        entries.append(_entry(one.kind, key, {**one.fields, **note}))
+    return "\n".join(entries)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cited:
+    """A work as cards cite it: its key is None unless it is known, its notes say what they take of it."""
+
+    kind: str
+    fields: Mapping[str, str]
+    notes: list[str]
+    card: str
+    key: str | None = None
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        return (self.key,) if self.key else tuple(self.fields.values()) or tuple(self.notes)
+
+
+def _read(text: str, card: str) -> _Cited | None:
+    kind, fields = _parsed(text)
+    if not fields:
+        return None
+    note = fields.pop("note", None)
+    notes = [note] if note else []
+    work = works.find(text, fields)
+    if work is None:
+        return _Cited(kind, fields, notes, card)
+    return _Cited(work.kind, work.fields, notes, card, work.key)
 
 
 def _micdb() -> dict[str, str]:
@@ -99,7 +135,7 @@ def _people(text: str) -> str:
     return " and ".join(_escaped(name) if " " not in name else f"{{{_escaped(name)}}}" for name in names)
 
 
-def _key(fields: Mapping[str, str], fallback: str, taken: Mapping[str, str]) -> str:
+def _key(fields: Mapping[str, str], fallback: str, taken: Collection[str]) -> str:
     name = fields.get("author", fallback).split(" and ")[0].split()[-1]
     stem = re.sub(r"[^A-Za-z0-9-]+", "", name) + fields.get("year", "")
     key, number = stem, 1
@@ -110,19 +146,7 @@ def _key(fields: Mapping[str, str], fallback: str, taken: Mapping[str, str]) -> 
 
 
 def _entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
-    order = (
-        "author",
-        "title",
-        "journal",
-        "volume",
-        "pages",
-        "howpublished",
-        "year",
-        "eprint",
-        "archiveprefix",
-        "note",
-    )
-    lines = [f"  {name} = {{{fields[name]}}}," for name in order if name in fields]
+    lines = [f"  {name} = {{{fields[name]}}}," for name in _ORDER if name in fields]
     return "\n".join([f"@{kind}{{{key},", *lines, "}", ""])
 
 
