@@ -19,6 +19,7 @@ from torch.nn import functional
 _CHANNELS = (16, 32, 64)  # each at half of the side before
 _DRAWN = (64, 32, 16, 8)  # each at twice the side before
 _WIDTH = 64  # of the layers between convolutions and codes
+_FAINTEST = 0.1  # [standard deviation of a window] of a disc: a fainter one is not made as strong as others
 _ANGLES = 64  # about a disc: 1.5 pixels apart at the edge of one that is 32 pixels wide
 
 
@@ -62,10 +63,10 @@ class Vae(nn.Module):
         self.register_buffer("disc", disc if invariant else torch.ones_like(disc), persistent=False)
 
     def seen(self, windows: Tensor) -> Tensor:
-        """Return windows ``(n, 1, side, side)``, of mean 0 and deviation 1 where looked at."""
+        """Return windows ``(n, 1, side, side)``, of mean 0 and deviation 1 where looked at, unless faint."""
         windows = windows - (windows * self.disc).sum(dim=(2, 3), keepdim=True) / self.disc.sum()
         spread = (windows.square() * self.disc).sum(dim=(2, 3), keepdim=True) / self.disc.sum()
-        return windows / spread.sqrt().clamp_min(1e-6)
+        return windows / spread.sqrt().clamp_min(_FAINTEST)
 
     def encode(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and logarithms of variances ``(n, latent)`` of what `seen` gives."""

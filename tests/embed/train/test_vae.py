@@ -96,6 +96,13 @@ def test_what_is_told_is_drawn_and_need_not_be_learnt(tmp_path):
     assert codes(network, images).std() < 0.3 * codes(plain, images).std()
 
 
+def test_a_disc_that_shows_nothing_is_not_blown_up():
+    corner = np.zeros((SIDE, SIDE))
+    corner[:3, :3] = 1.0
+    cut = torch.from_numpy(windows(corner + 1e-5 * bar(2.0, 0.0, 0.0), SIDE))[:, None]
+    assert Vae(SIDE, invariant=True).seen(cut)[0, 0, 4:12, 4:12].abs().max() < 0.1
+
+
 def test_the_same_seed_teaches_the_same(tmp_path):
     images, _ = bars(4, count=80)
     one, again = (teach([Shown(image) for image in images], tmp_path / name, steps=3) for name in "ab")
