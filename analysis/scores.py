@@ -54,6 +54,32 @@ def gain_interval(gain: Floats, groups: Ints, *, level: float, seed: int) -> tup
     return float(low), float(high)
 
 
+def r2_interval(
+    observed: Floats, predicted: Floats, groups: Ints, *, level: float, seed: int
+) -> tuple[float, float]:
+    """Return the percentile interval of `r2` when whole groups are drawn.
+
+    The cluster bootstrap, as for `gain_interval`.
+
+    Parameters
+    ----------
+    observed, predicted, groups
+        Of each row, shape ``(n,)``.
+    level
+        Coverage of the interval, 0 to 1.
+    seed
+        Seed of the resampling.
+    """
+    _, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    centred = observed - observed.mean()  # squares of large numbers would lose digits
+    parts = (np.ones(len(observed)), (observed - predicted) ** 2, centred, centred**2)
+    sums = np.stack([np.bincount(inverse, weights=part) for part in parts])
+    drawn = np.random.default_rng(seed).integers(len(sizes), size=(RESAMPLES, len(sizes)))
+    n, errors, first, second = sums[:, drawn].sum(axis=2)
+    low, high = np.quantile(1 - errors / (second - first**2 / n), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
 def coverage(observed: Floats, low: Floats, high: Floats, groups: Ints) -> float | None:
     """Return the share of rows inside their interval, averaged by group; None without intervals."""
     if np.isnan(low).any():

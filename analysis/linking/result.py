@@ -14,7 +14,7 @@ import pandas as pd
 
 from micdb.analysis.gather import Frame
 from micdb.analysis.harmonise import levels
-from micdb.analysis.linking import explain
+from micdb.analysis.linking import citing, explain
 from micdb.analysis.linking.design import Design
 from micdb.analysis.linking.next_sample import next_samples
 from micdb.analysis.linking.predictor import Predictor
@@ -138,6 +138,14 @@ class Link:
         """Return whether more samples would help; see `micdb.analysis.linking.explain.learning_curve`."""
         with one_thread():
             return explain.learning_curve(self.design, self.best, seed=self.seed, repeats=repeats)
+
+    def methods(self) -> str:
+        """Return how it was found and what was found, as sentences of a paper; ``db.cite`` writes them."""
+        return citing.methods(self)
+
+    def references(self) -> str:
+        """Return the works it rests on, as cards have them."""
+        return citing.references(self)
 
     def report(self, path: str | PathLike[str]) -> Path:
         """Write a page with scores, figures, what the link rests on and what may mislead; return its path."""

@@ -12,6 +12,7 @@ import pandas as pd
 
 from micdb.bundle import export as exporting
 from micdb.bundle.citation import folder as citing
+from micdb.bundle.citation.links import CitableLink
 from micdb.bundle.form import Folder, Written
 from micdb.bundle.image import load_images
 from micdb.bundle.restored import write_all
@@ -102,6 +103,7 @@ class Outlets(Exchanges):
         creators: Sequence[str | Mapping[str, Any]] | None = None,
         publisher: str | None = None,
         year: int | None = None,
+        links: Sequence[CitableLink] = (),
         overwrite: bool = False,
     ) -> citing.Cited:
         """Write rows as a folder that can be cited; see docs/citing.md.
@@ -121,6 +123,9 @@ class Outlets(Exchanges):
             None for the lab of the images, where that is one.
         year
             None for this year.
+        links
+            Links that ``frame.link`` found among these images: each comes with its fitted model, scores and
+            predictions, its sentences among the methods, and its references.
         overwrite
             Whether a folder of that name may be replaced.
 
@@ -128,11 +133,12 @@ class Outlets(Exchanges):
         ------
         UsageError
             Something that a citation needs lacks, all of it named; there is no row; rows are not what their
-            query gives; an image is under embargo or its licence forbids it; the folder exists.
+            query gives; a link rests on other images; an image is under embargo or its licence forbids it;
+            the folder exists.
         """
         return citing.cite(
             self.context, what, Path(folder), title=title, creators=creators, publisher=publisher, year=year,
-            overwrite=overwrite,
+            links=links, overwrite=overwrite,
         )  # fmt: skip
 
     def write_restored(

@@ -22,6 +22,7 @@ _FORMATS = {
     ".parquet": "application/vnd.apache.parquet",
     ".json": "application/json",
     ".md": "text/markdown",
+    ".skops": "application/zip",
     ".bib": "application/x-bibtex",
     ".cff": "application/yaml",
 }

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from micdb.bundle.citation import bibtex, records
 from micdb.bundle.citation.crate import write_crate
 from micdb.bundle.citation.evidence import Evidence, gather
+from micdb.bundle.citation.links import CitableLink, check_links, write_links
 from micdb.bundle.citation.methods import paragraph
 from micdb.bundle.citation.rows import Given, Rows, rows_of
 from micdb.bundle.citation.whom import Citation, settle
@@ -32,6 +33,7 @@ MEANINGS = {
     "query.json": "the query that gives them: db.load_query(\"query.json\")",
     "images.csv": "the images behind the rows, with source, sha256 of the original file and licence",
     "models": "each method whose results the rows come from: card, parameters, what became of images",
+    "links": "each link: the fitted model (micdb.load_link), its scores, its predictions of unseen groups",
     "methods.md": "what was done, as a paragraph for a paper",
     "references.bib": "the references of the methods",
     "datacite.json": "DataCite 4.5 record; the DOI is for whoever mints it",
@@ -106,6 +108,7 @@ def cite(
     creators: Sequence[str | Mapping[str, Any]] | None,
     publisher: str | None,
     year: int | None,
+    links: Sequence[CitableLink] = (),
     overwrite: bool = False,
 ) -> Cited:
     """Write a folder that makes rows something to cite; see `micdb.bundle.outlets.Outlets.cite`."""
@@ -121,13 +124,14 @@ def cite(
     behind = origins(rows.frame)
     images = _kept(rows, images_behind(rows.frame).tolist())
     evidence = gather(context.engine, images=images, runs=behind.runs, properties=behind.properties)
+    check_links(links, [str(image["uid"]) for image in evidence.images])
     citation = settle(evidence.known, title=title, creators=creators, publisher=publisher, year=year)
     target.parent.mkdir(parents=True, exist_ok=True)
     half = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         half.chmod(0o755)
         (half / "query.json").write_text(_json({"format": "micdb query", "version": 1, **query}), "utf-8")
-        _write(half, rows, evidence, citation)
+        _write(half, rows, evidence, citation, links)
         if target.exists():
             shutil.rmtree(target)
         half.rename(target)
@@ -146,15 +150,19 @@ def _kept(rows: Rows, images: list[int]) -> list[int]:
     return [image for image in images if image in kept]
 
 
-def _write(folder: Path, rows: Rows, evidence: Evidence, citation: Citation) -> None:
+def _write(
+    folder: Path, rows: Rows, evidence: Evidence, citation: Citation, links: Sequence[CitableLink]
+) -> None:
     moment = now()
     _write_rows(folder, rows)
     _write_images(folder / "images.csv", evidence.images)
     _write_models(folder / "models", evidence.runs)
-    methods = paragraph(rows, evidence)
+    write_links(folder / "links", links)
+    methods = paragraph(rows, evidence, links)
     licences = sorted({image["licence"] for image in evidence.images if image["licence"]})
     (folder / "methods.md").write_text(f"# Methods\n\n{methods}\n", "utf-8")
     cards = [run["card"] or {} for run in evidence.runs]
+    cards += [{"name": "link", "reference": link.references()} for link in links]
     (folder / "references.bib").write_text(bibtex.bibliography(cards), "utf-8")
     sizes = [f"{rows.table.num_rows} rows", f"{len(evidence.images)} images"]
     materials = sorted({image["material"] for image in evidence.images if image["material"]})

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from micdb.bundle.citation.evidence import Evidence
+from micdb.bundle.citation.links import CitableLink
 from micdb.bundle.citation.rows import Rows
 from micdb.provenance import package_version
 from micdb.query import verbs
@@ -25,11 +26,11 @@ _COUNTED = (
 REASONS = 3  # reasons of refusals that are told
 
 
-def paragraph(rows: Rows, evidence: Evidence) -> str:
-    """Return what was done, in sentences: selection with counts, images, methods, properties, statistics."""
+def paragraph(rows: Rows, evidence: Evidence, links: Sequence[CitableLink] = ()) -> str:
+    """Return what was done, in sentences: selection with counts, images, methods, properties, links."""
     parts = [
         _selection(rows, evidence), _images(evidence.images), *map(_run, evidence.runs),
-        *_properties(rows.frame, evidence.properties), _moment(evidence),
+        *_properties(rows.frame, evidence.properties), *(link.methods() for link in links), _moment(evidence),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part)
 

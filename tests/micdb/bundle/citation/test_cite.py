@@ -12,6 +12,7 @@ from runpy import run_path
 from types import SimpleNamespace
 
 import bibtexparser
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -19,6 +20,7 @@ from datacite import schema45
 from jsonschema import validate
 
 import micdb
+from micdb.analysis.linking.link import link
 from micdb.errors import UsageError
 from micdb.populate.extractor import extractors
 from micdb.provenance import file_hash
@@ -82,10 +84,6 @@ def test_the_folder_is_read_without_micdb(bundle, q):
     run = subprocess.run([sys.executable, "-c", code + READ], cwd=bundle, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout == f"{q.count()} {{'CC-BY-4.0'}}\n"
-    (code,) = re.findall(
-        r"^```python\n(.*?)^```", (bundle / "README.md").read_text(), re.MULTILINE | re.DOTALL
-    )
-    assert subprocess.run([sys.executable, "-c", code], cwd=bundle).returncode == 0
 
 
 def test_the_rows_are_exactly_those_and_the_query_gives_them_again(bundle, lab, q):
@@ -152,6 +150,39 @@ def test_methods_have_the_numbers_of_this_query(bundle, lab, q):
     assert f"Of the images above: {kept} done." in text
     library = bibtexparser.parse_string((bundle / "references.bib").read_text())
     assert [entry.key for entry in library.entries] == ["micdb"]  # the fake has no reference
+
+
+@pytest.fixture(scope="module")
+def fit(lab):
+    known = lab.images.to_pandas()[["uid"]]
+    number = np.arange(float(len(known)))
+    known = known.assign(group=number, grain=1 + number % 4, hardness=5 + number % 4 + 0.01 * number)
+    return link(known, "hardness ~ grain", groups="group", models=["ridge"], hold_out=None)
+
+
+def test_a_link_comes_with_its_model_its_numbers_and_its_references(lab, fit, tmp_path):
+    lab.cite(lab.images, tmp_path / "bundle", title="T", creators=[JANE], links=[fit])
+    home = tmp_path / "bundle" / "links" / "1"
+    again = micdb.load_link(home).predict(pd.DataFrame({"grain": [2.5]}))
+    assert again["predicted"].tolist() == fit.predict(pd.DataFrame({"grain": [2.5]}))["predicted"].tolist()
+    scores = pd.read_csv(home / "scores.csv").set_index("model")
+    assert scores.loc["ridge", "r2_grouped"] == pytest.approx(
+        fit.table.set_index("model").loc["ridge", "r2_grouped"]
+    )
+    assert len(pd.read_csv(home / "predictions.csv")) == len(fit.predictions)
+    methods = (tmp_path / "bundle" / "methods.md").read_text()
+    assert fit.methods() in methods
+    assert "`hardness ~ grain` was asked over 8 images in 8 independent groups" in methods
+    library = bibtexparser.parse_string((tmp_path / "bundle" / "references.bib").read_text())
+    assert {"Hoerl1970", "Varma2006", "Barber2021", "Pedregosa2011"} <= {one.key for one in library.entries}
+    crate = json.loads((tmp_path / "bundle" / "ro-crate-metadata.json").read_text())
+    assert {"links/1/link.skops", "links/1/scores.csv"} <= {part["@id"] for part in crate["@graph"]}
+
+
+def test_a_link_of_other_images_is_refused(lab, fit, tmp_path):
+    with pytest.raises(UsageError, match="'hardness ~ grain' was learnt from 7 images that are not behind"):
+        lab.cite(lab.images.head(1), tmp_path / "bundle", title="T", creators=[JANE], links=[fit])
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_search_by_example_names_its_model(lab, tmp_path):
