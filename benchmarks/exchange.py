@@ -48,7 +48,8 @@ def made(root: Path, images: int) -> Database:
         path = scans / f"{number:05d}.tif"
         tifffile.imwrite(path, pixels, resolution=(STEP, STEP), resolutionunit="CENTIMETER")
     db = micdb.init(root / "north.micdb")
-    db.ingest(scans, lab="North")
+    with timed("ingest", images):
+        db.ingest(scans, lab="North")
     for name in ("texture", "peaks"):
         db.populate(name)
     print(f"{images} images of {SIDE} x {SIDE} pixels, {db.atoms.count()} atoms")

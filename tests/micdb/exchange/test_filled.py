@@ -59,7 +59,7 @@ def test_small_pictures_are_shown_until_the_pixels_come(home, rows_only, bundle,
         assert not connection.execute(sa.select(t.thumbnail)).all()
 
 
-def test_the_same_on_postgresql(derived, scans, pg_server, tmp_path):
+def test_the_same_on_postgresql(home, derived, scans, pg_server, tmp_path):
     engine = postgres_engine(pg_server.fresh())
     make_folders(tmp_path / "files")
     settle(engine, tmp_path / "files")
@@ -68,6 +68,11 @@ def test_the_same_on_postgresql(derived, scans, pg_server, tmp_path):
         assert len(thumbnails.load(server.context, server.images.to_pandas()["uid"])) == 8
         assert server.ingest(scans).counts["filled_images"] == 8
         assert not server.images.query("deferred").count()
+        for db, form in ((server, "film"), (home, "powder")):  # theirs is the newest
+            change(db, t.sample, t.sample.c.name == "s0", form=form)
+        home.export(home.images, tmp_path / "b", as_="bundle", level="metadata")
+        server.import_bundle(tmp_path / "b", policy="newest")
+        assert server.samples.query("name == 's0'").to_pandas()["form"].tolist() == ["powder"]
         assert server.fsck(deep=True).clean
 
 
