@@ -7,7 +7,7 @@ images reads three rotations and the beam's mistilt from the mean cell.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -82,12 +82,8 @@ class AbfTilts(Extractor):
         super().__init__(**parameters)
         check_positive(self, "window_nm", "a length in nm, for example 4")
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
-        """Yield the rotations of each picture, or the reason why there are none."""
-        for picture in pictures:
-            yield self._extract(picture)
-
-    def _extract(self, picture: Picture) -> Extraction | Refusal:
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return the rotations of a picture, or the reason why there are none."""
         reason = unfit(picture) or _unscaled(picture)
         if reason:
             return Refusal(picture.image, reason)

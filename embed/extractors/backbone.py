@@ -7,7 +7,7 @@ alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -122,12 +122,8 @@ class PretrainedBackbone(Extractor):
         pitch = self.parameters["pixel_size"]
         return (Space(space_name(pitch, NAME), self._dim, None if pitch is None else float(pitch)),)
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
-        """Yield one row for each picture, or the reason why there is none."""
-        for picture in pictures:
-            yield self._extract(picture)
-
-    def _extract(self, picture: Picture) -> Extraction | Refusal:
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return one row for a picture, or the reason why there is none."""
         if picture.modality == "diffraction":
             return Refusal(picture.image, "a diffraction pattern shows no structure in real space")
         frames = usable(picture)

@@ -7,7 +7,7 @@ image is far from all that was taught.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -61,12 +61,8 @@ class Classify(Extractor):
             self._known = Classifier(Path(str(self.parameters["weights"])).expanduser())
             self._learnt(self._known.card.sha256, self._known.card.texts)
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
-        """Yield the classes of each picture, or the reason why there are none."""
-        for picture in pictures:
-            yield self._extract(picture)
-
-    def _extract(self, picture: Picture) -> Extraction | Refusal:
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return the classes of a picture, or the reason why there are none."""
         if self._known is None:
             raise UsageError(
                 "classify knows no classes yet: label some images, teach it (micdb train classify --label "

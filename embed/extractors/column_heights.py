@@ -8,7 +8,7 @@ image is made again from columns of atoms. Where an image does not tell, the pro
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -111,12 +111,8 @@ class ColumnHeights(Extractor):
             taught = ", ".join(tem_heights.ELEMENTS)
             raise UsageError(f"column-heights: element is {element!r}; in TEM it can count {taught}")
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
-        """Yield the heights of each picture, or the reason why there are none."""
-        for picture in pictures:
-            yield self._extract(picture)
-
-    def _extract(self, picture: Picture) -> Extraction | Refusal:
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return the heights of a picture, or the reason why there are none."""
         tem = picture.modality == "TEM"
         reason = unfit(picture) or (self._uncounted(picture) if tem else None)
         if reason:

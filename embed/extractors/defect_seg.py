@@ -7,7 +7,7 @@ to their length. Bright and dark field, with or without a pixel size.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -123,12 +123,8 @@ class DefectSeg(Extractor):
                 f"defect-seg: binning is {binning!r}; expected a whole number of pixels, 1 or more"
             )
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
-        """Yield the defects of each picture, or the reason why there are none."""
-        for picture in pictures:
-            yield self._extract(picture)
-
-    def _extract(self, picture: Picture) -> Extraction | Refusal:
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return the defects of a picture, or the reason why there are none."""
         reason = _unfit(picture)
         if reason:
             return Refusal(picture.image, reason)

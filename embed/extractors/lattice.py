@@ -7,7 +7,7 @@ each connected region's lattice is fitted anew. Nothing is trained. Images witho
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -78,12 +78,8 @@ class Lattice(Extractor):
                 f"lattice: distortion is {distortion!r}; expected a strain between 0 and 1, like 0.01"
             )
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
-        """Yield the lattices of each picture, or the reason why there are none."""
-        for picture in pictures:
-            yield self._extract(picture)
-
-    def _extract(self, picture: Picture) -> Extraction | Refusal:
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return the lattices of a picture, or the reason why there are none."""
         reason = self._unfit(picture)
         if reason:
             return Refusal(picture.image, reason)

@@ -6,7 +6,7 @@ Fills `particles` (size, shape and place of each) and `masks` (which is seen whe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -162,12 +162,8 @@ class Particles(Extractor):
             self._taught.number(self.parameters["phase"])
             self._learnt(self._taught.known.sha256, self._taught.known.texts)
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
-        """Yield the particles of each picture, or the reason why there are none."""
-        for picture in pictures:
-            yield self._extract(picture)
-
-    def _extract(self, picture: Picture) -> Extraction | Refusal:
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return the particles of a picture, or the reason why there are none."""
         reason = _unfit(picture)
         if reason:
             return Refusal(picture.image, reason)

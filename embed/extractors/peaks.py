@@ -6,7 +6,7 @@ their width finds them; all are then fitted together. Images of anything else ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -65,11 +65,10 @@ class Peaks(Extractor):
         for name in self.parameters:
             check_positive(self, name, "a length in nm, for example 0.142")
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
-        """Yield the atoms and bonds of each picture, or the reason why there are none."""
-        for picture in pictures:
-            reason = self._without_scale(picture)
-            yield Refusal(picture.image, reason) if reason else measure(picture, self._measure, FITTED)
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return the atoms and bonds of a picture, or the reason why there are none."""
+        reason = self._without_scale(picture)
+        return Refusal(picture.image, reason) if reason else measure(picture, self._measure, FITTED)
 
     def _without_scale(self, picture: Picture) -> str | None:
         given = [name for name, value in self.parameters.items() if value is not None]

@@ -7,7 +7,7 @@ connected part of a phase) and `masks`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -106,12 +106,8 @@ class Segment(Extractor):
             self._learnt(self._known.sha256, self._known.texts)
             self._background = _background(self.parameters["background"], self._known.recipe["classes"])
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
-        """Yield the phases of each picture, or the reason why there are none."""
-        for picture in pictures:
-            yield self._extract(picture)
-
-    def _extract(self, picture: Picture) -> Extraction | Refusal:
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return the phases of a picture, or the reason why there are none."""
         if self._known is None:
             raise UsageError(
                 "segment knows no phases yet: draw some (micdb annotate read MASKS), teach them (micdb train "

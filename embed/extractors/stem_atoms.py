@@ -6,7 +6,7 @@ the pixels of the image itself. Without a pixel size the scale at which the netw
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -89,10 +89,9 @@ class StemAtoms(Extractor):
             raise UsageError(f"stem-atoms: least_probability is {least!r}; expected one between 0 and 1")
         self._candidates = candidates(given["species"])
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
-        """Yield the atoms and bonds of each picture, or the reason why there are none."""
-        for picture in pictures:
-            yield measure(picture, self._measure, _SCHEMA)
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return the atoms and bonds of a picture, or the reason why there are none."""
+        return measure(picture, self._measure, _SCHEMA)
 
     def _measure(self, pixels: npt.NDArray[np.floating], pitch: float | None) -> Frame | str:
         """Return the atoms of one frame, or why there are none."""

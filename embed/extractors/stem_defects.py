@@ -6,7 +6,7 @@ named by a network that sees the graph of sites around each and a patch of the i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -92,12 +92,8 @@ class StemDefects(Extractor):
                 raise UsageError(f"stem-defects: {name} is {given[name]!r}; expected one between 0 and 1")
         self._candidates = candidates(given["species"])
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
-        """Yield the defects of each picture, or the reason why none can be told."""
-        for picture in pictures:
-            yield self._extract(picture)
-
-    def _extract(self, picture: Picture) -> Extraction | Refusal:
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return the defects of a picture, or the reason why none can be told."""
         reason = unfit(picture)
         if reason:
             return Refusal(picture.image, reason)

@@ -8,7 +8,7 @@ marked in images of his own decides by a forest what counts and how it is called
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -125,12 +125,8 @@ class StmDefects(Extractor):
             self._known, self._folder = _own_weights(given)
             self._learnt(self._known.sha256, self._known.texts, planted={})
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
-        """Yield the defects of each picture, or the reason why there are none."""
-        for picture in pictures:
-            yield self._extract(picture)
-
-    def _extract(self, picture: Picture) -> Extraction | Refusal:
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return the defects of a picture, or the reason why there are none."""
         reason = _unfit(picture)
         if reason:
             return Refusal(picture.image, reason)

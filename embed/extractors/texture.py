@@ -9,7 +9,7 @@ examples without a scale, and of those who ask for it by name. It compares patte
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -104,12 +104,8 @@ class Texture(Extractor):
         wanted = self.parameters["nm_per_pixel"]
         return (*LADDER, None) if wanted is None else (float(wanted),)
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
-        """Yield one row per scale for each picture, or the reason why there is none."""
-        for picture in pictures:
-            yield self._extract(picture)
-
-    def _extract(self, picture: Picture) -> Extraction | Refusal:
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return one row per scale for a picture, or the reason why there is none."""
         if picture.modality == "diffraction":
             return Refusal(picture.image, "a diffraction pattern has no texture in real space")
         frames = usable(picture)

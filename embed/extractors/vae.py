@@ -5,7 +5,7 @@ Fills `latents`; in a formula ``latent("rvae", 4)`` stands for the means of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -75,12 +75,8 @@ class Latents(Extractor):
         assert isinstance(network, Vae)  # noqa: S101 (for the type)
         return network
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
-        """Yield the latent variables of each picture, or the reason why there are none."""
-        for picture in pictures:
-            yield self._extract(picture)
-
-    def _extract(self, picture: Picture) -> Extraction | Refusal:
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return the latent variables of a picture, or the reason why there are none."""
         if self._known is None:
             raise UsageError(
                 "vae has learnt nothing yet: teach it (micdb train vae --from-images QUERY --out FOLDER) and "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -70,12 +70,8 @@ class Restorer(Extractor):
         """Return the image ``(factor * y, factor * x)`` that is made of one ``(y, x)``."""
         return restored(plain(image), network, turns=self.parameters["turns"])
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
-        """Yield the restored frames of each picture, or the reason why there are none."""
-        for picture in pictures:
-            yield self._extract(picture)
-
-    def _extract(self, picture: Picture) -> Extraction | Refusal:
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return the restored frames of a picture, or the reason why there are none."""
         if picture.modality == "diffraction":
             return Refusal(picture.image, f"{self.name} knows images, not diffraction patterns")
         found = frames(picture, self._frame)

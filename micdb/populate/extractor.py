@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
@@ -106,7 +105,7 @@ class Extraction:
     rollups: Mapping[str, tuple[float | None, str | None]] = field(default_factory=dict)
 
 
-class Extractor(ABC):
+class Extractor:
     """Turns pictures into rows of Arrow tables. Knows neither SQL nor HDF5.
 
     A plug-in extends this class, registers under the entry-point group ``micdb.extractors`` and
@@ -163,12 +162,17 @@ class Extractor(ABC):
             self.card, weights_hash=sha256, validated=validated, **further
         )
 
-    @abstractmethod
     def extract(self, pictures: Iterable[Picture]) -> Iterator[Extraction | Refusal]:
         """Yield exactly one Extraction or Refusal for each picture, in order.
 
-        "This image cannot be measured" is a `Refusal`; an exception means a bug and stops the run.
+        "This image cannot be measured" is a `Refusal`; an exception means a bug and stops the run. Only what
+        measures several pictures together overrides this; all else has `extract_one`.
         """
+        yield from map(self.extract_one, pictures)
+
+    def extract_one(self, picture: Picture) -> Extraction | Refusal:
+        """Return the rows of a picture, or the reason why there are none."""
+        raise NotImplementedError(f"{type(self).__name__} has neither extract_one nor extract")
 
 
 def check_positive(extractor: Extractor, name: str, expected: str) -> None:
@@ -209,4 +213,4 @@ def extractors() -> Registry[Extractor]:
     return _EXTRACTORS
 
 
-_EXTRACTORS: Registry[Extractor] = Registry("micdb.extractors", Extractor)  # type: ignore[type-abstract]
+_EXTRACTORS: Registry[Extractor] = Registry("micdb.extractors", Extractor)
