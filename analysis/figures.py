@@ -230,7 +230,7 @@ def link_figure(link: Link) -> Figure:
     the baseline is best, the best fitted model is drawn, so that one sees why.
     """
     fitted = {name: row for name, row in by_model(link.table).items() if name not in (BASELINE, METADATA)}
-    name = min(fitted, key=lambda one: float(fitted[one]["mae"]))
+    name = link.best if link.best in fitted else min(fitted, key=lambda one: float(fitted[one]["mae"]))
     data = link.predictions[link.predictions["model"] == name]
     score = fitted[name]
     figure = figure_of((6.2, 5.6))

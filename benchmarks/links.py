@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import defect_seg
@@ -36,7 +37,7 @@ from micdb.analysis.folds import grouped_folds, image_folds
 from micdb.analysis.gather import Vectors
 from micdb.analysis.kinetics import coarsening
 from micdb.analysis.linking.design import build_design
-from micdb.analysis.linking.link import fit_link
+from micdb.analysis.linking.link import CHOICES, fit_link
 from micdb.analysis.linking.link import link as mdb_link
 from micdb.analysis.linking.validate import cross_predict
 from micdb.analysis.threads import one_thread
@@ -96,7 +97,12 @@ def uhcs(folder: Path) -> None:
             for extractor in ("texture", "micro"):
                 db.populate(extractor, workers=2)
             for target in ("anneal_temperature", "log10(anneal_time)"):
-                print(db.images.link(f"{target} ~ {EMBEDDINGS}"), "\n")
+                fit = db.images.link(f"{target} ~ {EMBEDDINGS}", models=CHOICES)
+                print(fit, "\n")
+                each = fit.predictions.groupby(["model", "group"])[["observed", "predicted"]].mean()
+                for name, one in each.groupby("model"):
+                    r2 = scores.r2(one["observed"].to_numpy(), one["predicted"].to_numpy())
+                    print(f"{name:>9}, mean over the images of a specimen: R2 {r2:.3f}")
             fit = db.images.classify("anneal_cooling", embedding=SPACES)
             print(fit, "\n")
             table = db.images[
@@ -112,8 +118,9 @@ def uhcs(folder: Path) -> None:
             guess = _machine(patterns, y, fold, SVR(C=10.0 * float(y.std()), epsilon=0.1 * float(y.std())))
             r2, error = scores.r2(y, guess), scores.mae(y, guess)
             print(f"LBP + SVM, folds by {by}, {name}: R2 {r2:.3f}, MAE {error:.3g}")
-        number, names = pd.factorize(table["anneal_cooling"], sort=True)
-        guess = _machine(patterns, number, fold, SVC(C=10.0, class_weight="balanced"))
+        shared = table.groupby("anneal_cooling")["sample"].transform("nunique").to_numpy() > 1
+        number, names = pd.factorize(table["anneal_cooling"][shared], sort=True)  # as `classify` takes them
+        guess = _machine(patterns[shared], number, fold[shared], SVC(C=10.0, class_weight="balanced"))
         confusion = np.zeros((len(names), len(names)))
         np.add.at(confusion, (number, guess.astype(int)), 1)
         right = float((number == guess).mean())
@@ -187,8 +194,8 @@ def _weighted(mask: Path, um_per_px: float) -> tuple[Floats, Floats]:
     return parts.diameter * um_per_px, parts.area_px.astype(np.float64)
 
 
-def planted() -> None:
-    """Print how often a link is found where there is one, none, or a lab in the way."""
+def planted(chosen: Sequence[str]) -> None:
+    """Print how often models find a link where there is one, none, or a lab in the way."""
     for what in ("link", "noise", "confounder"):
         found, covered, told, gaps = [], [], [], []
         for seed in range(SEEDS):
@@ -196,15 +203,16 @@ def planted() -> None:
             design = build_design(
                 table, 'hardness ~ embedding("texture")', embeddings={"texture": vectors}, metadata=("lab",)
             )
-            fit = fit_link(design, chosen=["ridge"], hold_out="lab", seed=seed)
+            fit = fit_link(design, chosen=chosen, hold_out="lab", seed=seed)
             found.append(fit.found)
             told.append("confounder" in fit.verdict)
-            row = fit.table.set_index("model").loc["ridge"]
+            row = fit.table.set_index("model").loc[chosen[0]]
             covered.append(row["coverage"])
             gaps.append(row["r2_grouped"])
         print(
-            f"{what}: found in {np.sum(found)} of {SEEDS}, called a confounder in {np.sum(told)}; ridge: "
-            f"grouped R2 {np.mean(gaps):.3f}, 90 % intervals cover {np.mean(covered):.3f}", flush=True,
+            f"{what}: found in {np.sum(found)} of {SEEDS}, called a confounder in {np.sum(told)}; "
+            f"{chosen[0]}: grouped R2 {np.mean(gaps):.3f}, 90 % intervals cover {np.mean(covered):.3f}",
+            flush=True,
         )  # fmt: skip
 
 
@@ -247,9 +255,10 @@ def main() -> None:
     folders = {"steel": steel, "uhcs": uhcs, "coarsening": coarsened, "loops": loops}
     parser.add_argument("what", choices=(*folders, "planted"))
     parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--models", nargs="+", default=["ridge"], choices=CHOICES, help="of planted links")
     given = parser.parse_args()
     if given.what == "planted":
-        planted()
+        planted(given.models)
     elif given.folder is None:
         parser.error(f"{given.what} needs a FOLDER")
     else:

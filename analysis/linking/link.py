@@ -137,7 +137,7 @@ def fit_link(
     trials = len(set(chosen))
     rows = [_score(design, name, out=out, leaky=leaky, trials=trials, seed=seed) for name in names]
     table = pd.DataFrame(rows)
-    best = min((models.BASELINE, *chosen), key=lambda name: float(by_model(table)[name]["mae"]))
+    best = _best(table, (models.BASELINE, *chosen))
     units = dict.fromkeys(_IN_TARGET_UNIT, design.unit) if design.unit else {}
     predictions = _predictions(design, out)
     for frame in (table, predictions):
@@ -206,6 +206,22 @@ def _score(
         "coverage": scores.coverage(y, *ends, design.groups),
         "width": scores.width(*ends),
     }
+
+
+def _best(table: pd.DataFrame, names: Sequence[str]) -> str:
+    """Return the model of the smallest error among those that are reliably better than both baselines.
+
+    Where none is, among those better than the mean; where none is either, among all. A model that is more
+    often right but cannot be relied on does not hide a link that another one shows.
+    """
+    rows = by_model(table)
+
+    def rank(name: str) -> tuple[bool, bool, float]:
+        row = rows[name]
+        shown = bool(row["beats_baseline"])
+        return not (shown and row["beats_metadata"]), not shown, float(row["mae"])
+
+    return min(names, key=rank)
 
 
 def _predictions(design: Design, out: OutOfFold) -> pd.DataFrame:

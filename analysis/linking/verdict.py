@@ -24,7 +24,7 @@ def say(table: pd.DataFrame, *, best: str, target: str, unit: str | None) -> str
     table
         `Link.table`.
     best
-        Model of the smallest grouped MAE.
+        `Link.best`.
     target, unit
         What was predicted.
     """

@@ -12,7 +12,7 @@ from micdb.analysis.gather import Vectors
 from micdb.analysis.linking import validate
 from micdb.analysis.linking.design import Design, build_design
 from micdb.analysis.linking.features import Features
-from micdb.analysis.linking.link import fit_link, link
+from micdb.analysis.linking.link import _best, fit_link, link
 from micdb.analysis.linking.result import Link
 from micdb.analysis.linking.taught import Reduction
 from micdb.errors import UsageError
@@ -63,6 +63,20 @@ def test_the_planted_link_is_found_by_every_model(found):
     assert found.found
     assert found.best in {"ridge", "gp", "trees"}
     assert found.verdict.endswith("GPa for the mean).")
+
+
+def test_a_model_that_cannot_be_relied_on_hides_no_link():
+    table = pd.DataFrame(
+        [
+            ("baseline", 4.0, False, False), ("ridge", 2.5, True, True), ("gp", 2.6, True, True),
+            ("trees", 2.0, True, False), ("set", 1.5, False, False),
+        ],
+        columns=["model", "mae", "beats_baseline", "beats_metadata"],
+    )  # fmt: skip
+    assert _best(table, ("baseline", "ridge", "gp", "trees", "set")) == "ridge"
+    assert _best(table, ("baseline", "trees", "set")) == "trees"
+    assert _best(table, ("baseline", "set")) == "set"
+    assert _best(table.replace({"mae": {1.5: 5.0}}), ("baseline", "set")) == "baseline"
 
 
 def test_predictions_give_the_scores_back(found):
