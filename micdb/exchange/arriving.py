@@ -64,8 +64,8 @@ def import_bundle(
     dry_run
         Only say what would happen; everything is taken back.
     policy
-        Which version of a row stays current where both have one: ``ours``, ``theirs``, ``newest``; or
-        ``fail``: nothing is imported then.
+        Which version of a row stays current where both have one: ``ours``, ``theirs``, ``newest``, written
+        or changed last; or ``fail``: nothing is imported then.
     names
         Our name for one of their materials or properties; it is remembered.
 

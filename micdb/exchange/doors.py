@@ -82,8 +82,9 @@ class Exchanges(Tables):
         dry_run
             Only say what would happen.
         policy
-            Which version of a row stays current where both have one: ``ours``, ``theirs``, ``newest``; or
-            ``fail``: nothing is imported then. The other version is kept: `conflicts`.
+            Which version of a row stays current where both have one: ``ours``, ``theirs``, ``newest``
+            (written or changed last); or ``fail``: nothing is imported then. The other version is kept:
+            `conflicts`.
         names
             Our name for one of their materials or properties, ``{"HV": "hardness"}``; it is remembered.
 
