@@ -46,7 +46,7 @@ def test_the_readme_runs(page, tmp_path):
     assert re.search(r"Ridge regression explains 9\d % of the variance of hardness in unseen groups", said), (
         said
     )
-    assert "rows, 32 images" in said
+    assert "64 rows, 64 images, 1 runs cited in hardness-study" in said
 
 
 def test_the_page_of_atoms_runs(page):

@@ -47,7 +47,8 @@ class Link:
         One row per image and model, out of fold: ``uid``, ``group``, ``observed``, ``predicted``,
         ``low``, ``high``, ``fold``, ``model``.
     best
-        Model of the smallest grouped MAE; ``baseline`` when the mean is as good as any.
+        Model of the smallest grouped MAE among those that beat both baselines, else the mean, else among
+        all; ``baseline`` when the mean is as good as any.
     verdict
         One honest sentence.
     n_read, n_rows, n_groups
@@ -95,6 +96,12 @@ class Link:
         """Return whether the best model beats the mean, and metadata where there are any."""
         row = by_model(self.table)[self.best]
         return bool(row["beats_baseline"]) and bool(row["beats_metadata"])
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Return the columns and roll-ups that it reads, the target first, as texts of a query."""
+        formula = self.design.formula
+        return tuple(formula.shown(name) for name in formula.columns)
 
     @cached_property
     def predictor(self) -> Predictor:

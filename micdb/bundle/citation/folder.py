@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from micdb.bundle.citation import bibtex, records
 from micdb.bundle.citation.crate import write_crate
 from micdb.bundle.citation.evidence import Evidence, gather
-from micdb.bundle.citation.links import CitableLink, check_links, write_links
+from micdb.bundle.citation.links import CitableLink, check_links, links_rest_on, write_links
 from micdb.bundle.citation.methods import paragraph
 from micdb.bundle.citation.rows import Given, Rows, rows_of
 from micdb.bundle.citation.whom import Citation, settle
@@ -121,9 +121,12 @@ def cite(
     if not rows.table.num_rows:
         raise UsageError("the query gives no row: there is nothing to cite")
     query = rows.frame.to_json()
-    behind = origins(rows.frame)
+    shown, linked = origins(rows.frame), links_rest_on(context, links)
     images = _kept(rows, images_behind(rows.frame).tolist())
-    evidence = gather(context.engine, images=images, runs=behind.runs, properties=behind.properties)
+    evidence = gather(
+        context.engine, images=images, runs=sorted({*shown.runs, *linked.runs}),
+        properties=list(dict.fromkeys([*shown.properties, *linked.properties])),
+    )  # fmt: skip
     check_links(links, [str(image["uid"]) for image in evidence.images])
     citation = settle(evidence.known, title=title, creators=creators, publisher=publisher, year=year)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
 
 import pandas as pd
 
-from micdb.errors import UsageError
+from micdb.errors import UnknownColumnError, UsageError
+from micdb.query.context import Context
+from micdb.query.frame import Frame
+from micdb.query.origins import Origins, origins
+from micdb.query.search import vectors
 
 
 class CitableLink(Protocol):
@@ -24,6 +29,14 @@ class CitableLink(Protocol):
         """Scores, one row per model."""
 
     @property
+    def asked(self) -> tuple[str, ...]:
+        """Columns and roll-ups that it reads, as texts of a query."""
+
+    @property
+    def space(self) -> tuple[str, ...]:
+        """Spaces of the vectors that it reads."""
+
+    @property
     def predictions(self) -> pd.DataFrame:
         """One row per image and model, out of fold; ``uid`` names the image."""
 
@@ -35,6 +48,21 @@ class CitableLink(Protocol):
 
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write it to a folder."""
+
+
+def links_rest_on(context: Context, links: Sequence[CitableLink]) -> Origins:
+    """Return the runs and properties that links were learnt from."""
+    runs: set[int] = set()
+    properties: dict[str, None] = {}
+    for link in links:
+        frame = Frame(context, "images")
+        for number, text in enumerate(link.asked):
+            with suppress(UnknownColumnError):  # a column of a DataFrame that was linked
+                frame = frame.assign(**{f"asked_{number}": frame.expression(text)})
+        found = origins(frame)
+        properties |= dict.fromkeys(found.properties)
+        runs |= {*found.runs, *(one.run for name in link.space for one in vectors.spaces(context, name))}
+    return Origins(sorted(runs), list(properties))
 
 
 def check_links(links: Sequence[CitableLink], images: Collection[str]) -> None:

@@ -179,6 +179,17 @@ def test_a_link_comes_with_its_model_its_numbers_and_its_references(lab, fit, tm
     assert {"links/1/link.skops", "links/1/scores.csv"} <= {part["@id"] for part in crate["@graph"]}
 
 
+def test_what_a_link_was_learnt_from_is_cited_with_it(lab, tmp_path):
+    fit = lab.images.link('hardness ~ embedding("fake")', groups="uid", models=["ridge"])
+    done = lab.cite(lab.images[["uid"]], tmp_path / "b", title="T", links=[fit])
+    assert done.runs == 1
+    methods = (tmp_path / "b" / "methods.md").read_text()
+    before = methods.partition("`hardness ~")[0]
+    assert "fake" in before
+    assert "hardness" in before
+    assert len(list((tmp_path / "b" / "models").iterdir())) == 1
+
+
 def test_a_link_of_other_images_is_refused(lab, fit, tmp_path):
     with pytest.raises(UsageError, match="'hardness ~ grain' was learnt from 7 images that are not behind"):
         lab.cite(lab.images.head(1), tmp_path / "bundle", title="T", creators=[JANE], links=[fit])
