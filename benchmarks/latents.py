@@ -46,6 +46,7 @@ Pixels = npt.NDArray[np.float32]
 
 FIELD = 96  # [pixel]
 TAUGHT, UNSEEN = 200, 100  # images
+PARTS = 3  # of an unseen image
 AROUND = 56  # [pixel] of what is turned, so that the window in its middle has no empty corners
 PIXEL = 20.0  # [nm] of microstructures; only lengths in pixels matter
 HALF = 0.204  # [nm] between columns of Au [001]
@@ -96,33 +97,42 @@ def turned(kinds: Sequence[str], steps: int) -> None:
     for structure, names in TRUTH.items():
         images, truth = zip(*[simulated(structure, seed) for seed in range(TAUGHT + UNSEEN)], strict=True)
         known = np.array(truth)
-        unseen = _parts(images[TAUGHT:])
         for kind in kinds:
             with tempfile.TemporaryDirectory() as work:
                 made = _taught(kind, images[:TAUGHT], known[:TAUGHT, :1], Path(work), steps=steps)
                 network = weights.load("vae", Vae, Path(work))
                 found = _means([Picture(0, one[None], None, None, None, None) for one in images], Path(work))
             assert isinstance(network, Vae)  # noqa: S101 (for the type)
-            code = _codes(network, unseen)
-            spread = code.std(axis=0)
-            rng = np.random.default_rng(2)
-            by_any = [
-                ndimage.rotate(one, turn, reshape=False, order=3, mode="reflect")
-                for one, turn in zip(unseen, rng.uniform(0, 360, len(unseen)), strict=True)
+            parts = _parts(images[TAUGHT:])
+            levels = [
+                (np.repeat(known[TAUGHT:, 0], PARTS) - mean) / sd
+                for mean, sd in made.recipe["conditions"].values()
             ]
-            moved = [
-                float((np.abs(_codes(network, np.stack(after)) - code).mean(axis=0) / spread).max())
-                for after in ([np.rot90(one) for one in unseen], by_any)
-            ]
-            told = np.zeros((len(unseen), len(made.recipe["conditions"])), np.float32)
-            share = explained(network, _middles(unseen), told)
+            told = np.array(levels, np.float32).reshape(-1, len(parts)).T
+            by_quarter, by_any, spread = _moved(network, parts)
             print(
-                f"{structure}, {kind}: moved by 90 degrees {moved[0]:.3f}, by any angle {moved[1]:.3f} of "
-                f"the spread {spread.round(2)}; drawn again {share:.3f}; "
+                f"{structure}, {kind}: moved by 90 degrees {by_quarter:.3f}, by any angle {by_any:.3f} of "
+                f"the spread {spread.round(2)}; drawn again {explained(network, _middles(parts), told):.3f}; "
                 + ", ".join(f"R2 of {name} {_told(found, known[:, at]):.2f}" for at, name in enumerate(names))
                 + f"; {made.measured['training']}",
                 flush=True,
             )
+
+
+def _moved(network: Vae, parts: Pixels) -> tuple[float, float, Floats]:
+    """Return how far turns by 90 degrees and by any angle move the variable that moves most, and spreads."""
+    code = _codes(network, parts)
+    turns = np.random.default_rng(2).uniform(0, 360, len(parts))
+    by_any = [
+        ndimage.rotate(one, turn, reshape=False, order=3, mode="reflect")
+        for one, turn in zip(parts, turns, strict=True)
+    ]
+    spread = code.std(axis=0)
+    quarter, any_ = (
+        float((np.abs(_codes(network, np.stack(after)) - code).mean(axis=0) / spread).max())
+        for after in ([np.rot90(one) for one in parts], by_any)
+    )
+    return quarter, any_, spread
 
 
 def planted(kinds: Sequence[str], steps: int) -> None:
@@ -224,12 +234,12 @@ def _told(found: Floats, truth: Floats) -> float:
 
 
 def _parts(images: Sequence[Pixels]) -> Pixels:
-    """Return three parts of each image ``(n, 56, 56)``."""
+    """Return some parts of each image ``(n, 56, 56)``."""
     rng = np.random.default_rng(1)
-    corners = rng.integers(0, FIELD - AROUND, (len(images), 3, 2))
+    corners = rng.integers(0, FIELD - AROUND, (len(images), PARTS, 2))
     return np.stack([
         image[top : top + AROUND, left : left + AROUND]
-        for image, three in zip(images, corners, strict=True) for top, left in three
+        for image, some in zip(images, corners, strict=True) for top, left in some
     ])  # fmt: skip
 
 
