@@ -236,9 +236,9 @@ def test_parts_of_other_columns_join(away, bundle, tmp_path, resealed):
     assert set(away.atoms.to_pandas()["charge"]) == {0.5}
 
 
-def test_a_federation_and_a_snapshot_take_nothing(home, bundle):
-    home.snapshot("then")
-    with home.at("then") as then, pytest.raises(UsageError, match="the snapshot 'then' does not change"):
+def test_a_federation_and_a_snapshot_take_nothing(away, bundle):
+    away.snapshot("then")
+    with away.at("then") as then, pytest.raises(UsageError, match="the snapshot 'then' does not change"):
         then.import_bundle(bundle)
-    with micdb.federate([home]) as all_, pytest.raises(UsageError, match="the federation of home does not"):
+    with micdb.federate([away]) as all_, pytest.raises(UsageError, match="the federation of away does not"):
         all_.import_bundle(bundle)

@@ -169,11 +169,11 @@ def test_nothing_of_a_failed_bundle_has_its_name(home, tmp_path, monkeypatch):
         home.export(home.images, tmp_path / "b", as_="bundle")
     monkeypatch.setattr(Manifest, "write", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        home.export(home.images, tmp_path / "b", as_="bundle", overwrite=True)
+        home.export(home.images, tmp_path / "b", as_="bundle", level="derived", overwrite=True)
     assert (tmp_path / "b" / "manifest.json").read_bytes() == before
     monkeypatch.undo()
-    home.export(home.images, tmp_path / "b", as_="bundle", overwrite=True)
-    assert read(tmp_path / "b").level == "full"
+    home.export(home.images, tmp_path / "b", as_="bundle", level="derived", overwrite=True)
+    assert read(tmp_path / "b").level == "derived"
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
