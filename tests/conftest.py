@@ -181,7 +181,7 @@ def pg_server() -> Iterator[PostgresServer]:
         pytest.skip(f"PostgreSQL cannot start here: {type(error).__name__}: {error}")
     guard = guarded(running.get_pid(), folder)
     server = PostgresServer(parse_url(running.get_uri()))
-    for setting in ("fsync = off", "full_page_writes = off", "synchronous_commit = off"):
+    for setting in ("fsync = off", "full_page_writes = off", "synchronous_commit = off", "jit = off"):
         server.say(f"ALTER SYSTEM SET {setting}")  # nothing here must outlive a power cut
     server.say("SELECT pg_reload_conf()")
     yield server
