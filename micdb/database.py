@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 import sqlalchemy as sa
@@ -16,13 +17,6 @@ from sqlalchemy import Engine
 
 from micdb import compact as compacting
 from micdb import fsck, snapshots
-from micdb.analysis.classify import classify
-from micdb.analysis.comparable import Comparison, comparable
-from micdb.analysis.embedding_map import embedding_map
-from micdb.analysis.library.library import Library
-from micdb.analysis.linking.link import link
-from micdb.analysis.scorecard import scorecard
-from micdb.analysis.suggest import suggest
 from micdb.annotations import Annotations
 from micdb.bundle.image import StoredImage, load_images
 from micdb.bundle.outlets import Outlets
@@ -41,7 +35,26 @@ from micdb.query.frame import Frame
 from micdb.query.search import indexing
 from micdb.records import Picture
 
+if TYPE_CHECKING:
+    from micdb.analysis.comparable import Comparison
+    from micdb.analysis.library.library import Library
+
 PathText = str | PathLike[str]
+
+
+def _analysis(module: str) -> Callable[..., Any]:
+    """Return the function a module is named for; it is loaded when called, as scipy takes its time."""
+
+    def call(*given: Any, **named: Any) -> Any:
+        function = getattr(import_module(f"micdb.analysis.{module}"), module.rpartition(".")[2])
+        return function(*given, **named)
+
+    return call
+
+
+link, comparable, classify, suggest, embedding_map, scorecard = map(
+    _analysis, ("linking.link", "comparable", "classify", "suggest", "embedding_map", "scorecard")
+)
 
 
 class Database(Outlets):
@@ -192,6 +205,8 @@ class Database(Outlets):
     @property
     def library(self) -> Library:
         """The defect library: motifs, their mean look, counts and densities; see docs/library.md."""
+        from micdb.analysis.library.library import Library  # loads scipy
+
         return Library(self.context)
 
     def scorecard(self, *, level: float = 0.95) -> pd.DataFrame:

@@ -43,6 +43,12 @@ def test_the_probe_sees_a_heavy_import():
     assert "loaded sqlalchemy" in run.stdout
 
 
+def test_opening_a_database_waits_for_no_scipy():
+    code = "import sys, micdb.database; print({'scipy', 'sklearn', 'torch'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
+
+
 def test_import_takes_under_300_ms():
     code = "import time; t = time.process_time(); import micdb; print(time.process_time() - t)"
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True) for _ in range(3)]

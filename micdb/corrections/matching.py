@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.spatial import cKDTree
 
 _NEAR_NM = 0.15  # two positions of one defect: about a bond
 _NEAR_PX = 5.0  # where the scale is unknown
@@ -21,6 +20,8 @@ def matches(found: pd.DataFrame, truth: pd.DataFrame) -> dict[int, int]:
     """
     if found.empty or truth.empty:
         return {}
+    from scipy.spatial import cKDTree  # a third of a second, which no other command should wait for
+
     tree = cKDTree(places(truth))
     near = reach(truth)
     pairs = []

@@ -34,7 +34,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
 
 from micdb.query.search import scan
 from micdb.query.search.matrix import Matrix, ranges
@@ -274,6 +273,8 @@ class _Search:
             return False
         if not self.rounds:
             return True
+        from scipy.special import ndtr  # a third of a second, for what few searches ask
+
         reach = (self.kth - self._margin(chosen) - self.mean[chosen]) / np.maximum(self.spread[chosen], _TINY)
         return bool((self.counts[self.taken : self.limit] * ndtr(-reach)).sum() < _fetched(self.k))
 
