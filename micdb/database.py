@@ -101,7 +101,8 @@ class Database(Outlets):
 
     def comparable(self, *, by: str = "lab", **options: Any) -> Comparison:
         """Compare the images of labs or other labels; see `micdb.analysis.comparable.comparable`."""
-        return comparable(self.images, by=by, **options)
+        found: Comparison = comparable(self.images, by=by, **options)
+        return found
 
     def pictures(self, of: Frame | Iterable[str]) -> Iterator[Picture]:
         """Yield the pixels of images in order, one at a time, as extractors see them.
@@ -211,7 +212,8 @@ class Database(Outlets):
 
     def scorecard(self, *, level: float = 0.95) -> pd.DataFrame:
         """Return precision and recall of each detector of defects; see `micdb.analysis.scorecard`."""
-        return scorecard(self.engine, level=level)
+        found: pd.DataFrame = scorecard(self.engine, level=level)
+        return found
 
     # ------------------------------------------------------------------ services
 
