@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from sqlalchemy import Engine
 
 from micdb import compact as compacting
 from micdb import fsck, snapshots
+from micdb.analysis.verbs import classify, comparable, embedding_map, link, scorecard, suggest
 from micdb.annotations import Annotations
 from micdb.bundle.image import StoredImage, load_images
 from micdb.bundle.outlets import Outlets
@@ -40,21 +40,6 @@ if TYPE_CHECKING:
     from micdb.analysis.library.library import Library
 
 PathText = str | PathLike[str]
-
-
-def _analysis(module: str) -> Callable[..., Any]:
-    """Return the function a module is named for; it is loaded when called, as scipy takes its time."""
-
-    def call(*given: Any, **named: Any) -> Any:
-        function = getattr(import_module(f"micdb.analysis.{module}"), module.rpartition(".")[2])
-        return function(*given, **named)
-
-    return call
-
-
-link, comparable, classify, suggest, embedding_map, scorecard = map(
-    _analysis, ("linking.link", "comparable", "classify", "suggest", "embedding_map", "scorecard")
-)
 
 
 class Database(Outlets):
@@ -101,8 +86,7 @@ class Database(Outlets):
 
     def comparable(self, *, by: str = "lab", **options: Any) -> Comparison:
         """Compare the images of labs or other labels; see `micdb.analysis.comparable.comparable`."""
-        found: Comparison = comparable(self.images, by=by, **options)
-        return found
+        return comparable(self.images, by=by, **options)
 
     def pictures(self, of: Frame | Iterable[str]) -> Iterator[Picture]:
         """Yield the pixels of images in order, one at a time, as extractors see them.
@@ -212,8 +196,7 @@ class Database(Outlets):
 
     def scorecard(self, *, level: float = 0.95) -> pd.DataFrame:
         """Return precision and recall of each detector of defects; see `micdb.analysis.scorecard`."""
-        found: pd.DataFrame = scorecard(self.engine, level=level)
-        return found
+        return scorecard(self.engine, level=level)
 
     # ------------------------------------------------------------------ services
 

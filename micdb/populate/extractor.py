@@ -172,7 +172,7 @@ class Extractor:
 
     def extract_one(self, picture: Picture) -> Extraction | Refusal:
         """Return the rows of a picture, or the reason why there are none."""
-        raise NotImplementedError(f"{type(self).__name__} has neither extract_one nor extract")
+        raise TypeError(f"{type(self).__name__} has neither extract_one nor extract for {picture.name!r}")
 
 
 def check_positive(extractor: Extractor, name: str, expected: str) -> None:

@@ -30,5 +30,5 @@ def test_each_picture_is_measured_in_order_and_only_when_asked():
 
 
 def test_what_measures_nothing_says_what_it_lacks():
-    with pytest.raises(NotImplementedError, match="Bare has neither extract_one nor extract"):
+    with pytest.raises(TypeError, match="Bare has neither extract_one nor extract"):
         next(Bare().extract(PICTURES))
