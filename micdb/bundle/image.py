@@ -97,7 +97,10 @@ class StoredImage(OnAxes):
     def place(self) -> Place:
         """Where the micrograph file lies; raises `StoreError` while the pixels are deferred."""
         if self.object is None:
-            raise StoreError(f"the pixels of {self.name!r} are not here yet; bring them in with: micdb fetch")
+            raise StoreError(
+                f"the pixels of {self.name!r} are not here yet; bring them in with: micdb fetch, or ingest "
+                "its file where it came from another laboratory"
+            )
         return self.object
 
     def pixels(self) -> np.ndarray:

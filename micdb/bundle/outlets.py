@@ -90,6 +90,8 @@ class Outlets(Exchanges):
             names += [object_path(image.sha256)] if image.sha256 is not None else []
             files = tuple(name for name in names if name in done.manifest.members)
             note = done.damaged.get(image.uid)
+            if image.object is None and level == "full":
+                note = "its pixels are not here, and so not in the bundle"
             written.append(Written(replace(image, settings={}), files, (note,) if note else ()))
         tables = tuple(sorted(name for name in done.manifest.members if name.startswith("catalog/")))
         return exporting.Exported(path, "bundle", tuple(written), tuple(refused), tables)

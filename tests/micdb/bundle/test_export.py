@@ -194,8 +194,16 @@ def test_deferred_pixels_are_told_and_listed(lab, ramp, tmp_path):
         )
     done = lab.db.export(lab.db.images, tmp_path / "out")
     assert [(one.name, one.reason) for one in done.refused] == [
-        ("later", "the pixels of 'later' are not here yet; bring them in with: micdb fetch")
+        (
+            "later",
+            "the pixels of 'later' are not here yet; bring them in with: micdb fetch, or ingest its file "
+            "where it came from another laboratory",
+        )
     ]
+    full = lab.db.export(lab.db.images, tmp_path / "bundle", as_="bundle", level="full")
+    assert {one.image.name: one.notes for one in full.images} == {
+        "later": ("its pixels are not here, and so not in the bundle",), "here": (),
+    }  # fmt: skip
     assert lab.db.image(uid).shape == (4, 5)
     lab.db.export(lab.db.images, tmp_path / "csv", as_="csv")
     assert {row["name"]: bool(row["file"]) for row in listing(tmp_path / "csv")} == {
