@@ -17,6 +17,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from micdb.catalog import bulk
 from micdb.catalog import results as r
 from micdb.catalog.rows import id_list
 from micdb.errors import StoreError
@@ -125,7 +126,7 @@ class _Batch:
                 "uid": uuid7(), "run_pk": self.run, "object_pk": keys(number), "table_name": name,
                 "rows": table.num_rows, "min_image": int(low), "max_image": int(high),
             }  # fmt: skip
-            merge.insert(write, r.part, [row])
+            bulk.insert(write, r.part, list(row), [tuple(row.values())])  # a file here, no row of theirs
         Histories(merge, write).join(self.theirs_run, self.images, set(fresh))
 
     def _give_answers(self, write: Connection, fresh: Sequence[int]) -> None:
