@@ -23,7 +23,8 @@ from micdb.catalog import results as r
 from micdb.catalog import statistics
 from micdb.catalog import tables as t
 from micdb.catalog.columns import metadata
-from micdb.catalog.engine import CATALOG, frozen_engine, place, reading, sqlite_engine
+from micdb.catalog.engine import CATALOG, frozen_engine, place, reading, sqlite_engine, writing
+from micdb.catalog.rows import MEMBERS, last_event
 from micdb.catalog.sqlite import FROZEN
 from micdb.database import Database, PathText
 from micdb.errors import UsageError
@@ -123,9 +124,13 @@ def _merge(members: Mapping[str, Database]) -> tuple[Engine, Path]:
     engine = sqlite_engine(path)
     try:
         metadata.create_all(engine)
+        stand = {}
         for name, member in members.items():
             with reading(member.engine) as connection:
+                stand[name] = last_event(connection)
                 merge_all(Supply(connection, member.root, name, linked=True), StepwiseReceiver(engine, root))
+        with writing(engine) as connection:
+            connection.execute(t.setting.insert(), {"name": MEMBERS, "value": stand})
         statistics.refresh(engine)
         driver = engine.raw_connection()  # a transaction would not let the journal be changed
         try:

@@ -17,6 +17,7 @@ from micdb import config
 from micdb.catalog import bulk, tables
 from micdb.provenance import now, uuid7
 
+MEMBERS = "members"  # setting of a federation: the last event of each member when it was merged
 MANY_IDS = 20_000  # from here on a temporary table is the quicker way to PostgreSQL; benchmarks/bulk.py
 
 
@@ -90,6 +91,13 @@ def record(
             "detail": dict(detail or {}),
         },
     )
+
+
+def last_event(connection: Connection) -> tuple[int, str | None]:
+    """Return the number of the last event, and when it was; 0 and None before any."""
+    e = tables.event.c
+    last = connection.execute(sa.select(e.seq, e.at).order_by(e.seq.desc()).limit(1)).first()
+    return (last.seq, last.at) if last else (0, None)
 
 
 def id_list(connection: Connection, ids: Iterable[int]) -> FromClause:

@@ -255,7 +255,11 @@ conflict = Table(
 
 setting = Table(
     "setting", metadata,
-    column("name", Text, "folder: where files lie when the catalog is on a server", primary_key=True),
+    column(
+        "name", Text,
+        "folder: where files lie when the catalog is on a server; members: what a federation was made of",
+        primary_key=True,
+    ),
     column("value", Json, "its value", nullable=False),
     comment="What a database knows about itself.",
 )  # fmt: skip

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import micdb
+from micdb.catalog.engine import reading
+from micdb.catalog.rows import last_event
 from micdb.copying import copy_between
 from micdb.database import Database
 from micdb.errors import UsageError
@@ -120,6 +122,16 @@ def test_a_member_on_a_server(labs, pg_server, tmp_path):
         assert seen() == ({"WS2"}, [2.5])
         read("MoS2", 2.5)  # only the sample changes
         assert seen() == ({"MoS2"}, [2.5])
+
+
+def test_what_is_cited_says_where_each_member_stood(labs, tmp_path):
+    with micdb.federate(labs) as db:
+        done = db.cite(db.images[["uid", "source"]], tmp_path / "b", title="Both", publisher="North")
+    for name, one in zip(("north", "south"), labs, strict=True):
+        with reading(one.engine) as connection:
+            event, at = last_event(connection)
+        assert f"{name} at event {event} ({at[:19]})" in repr(done)
+    assert done.moment in (tmp_path / "b" / "README.md").read_text()
 
 
 def test_packed_files_are_read_where_they_are(labs):

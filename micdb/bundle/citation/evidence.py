@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from micdb.bundle.citation.whom import Creator, Known
 from micdb.catalog import results as r
 from micdb.catalog import tables as t
 from micdb.catalog.engine import reading
-from micdb.catalog.rows import id_list, text_list
+from micdb.catalog.rows import MEMBERS, id_list, last_event, text_list
 from micdb.catalog.sqlite import PRESENT
 from micdb.errors import UsageError
 from micdb.exchange.terms import withheld
@@ -33,16 +33,21 @@ class Moment:
         Number of the last event the catalog contained, and when that was; 0 and None before any.
     snapshot
         Name of the snapshot that was asked; None for the catalog as it is.
+    members
+        Of a federation: number and time of the last event of each member, by its name.
     """
 
     event: int
     at: str | None
     snapshot: str | None
+    members: Mapping[str, tuple[int, str | None]] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
         """The moment in words."""
-        stood = f"event {self.event} ({(self.at or 'before any')[:19]})"
+        if self.members:
+            return "; ".join(f"{name} at {_stood(*last)}" for name, last in self.members.items())
+        stood = _stood(self.event, self.at)
         return f"snapshot {self.snapshot}, {stood}" if self.snapshot else stood
 
 
@@ -181,12 +186,14 @@ def _values(connection: Connection, name: str) -> Mapping[str, Any]:
 
 
 def _moment(connection: Connection, engine: Engine) -> Moment:
-    last = connection.execute(
-        sa.select(t.event.c.seq, t.event.c.at).order_by(t.event.c.seq.desc()).limit(1)
-    ).first()
+    members = connection.scalar(sa.select(t.setting.c.value).where(t.setting.c.name == MEMBERS)) or {}
     frozen = PRESENT in engine.get_execution_options()
     name = Path(str(engine.url.database)).stem if frozen else None
-    return Moment(last.seq if last else 0, last.at if last else None, name)
+    return Moment(*last_event(connection), name, members)
+
+
+def _stood(event: int, at: str | None) -> str:
+    return f"event {event} ({(at or 'before any')[:19]})"
 
 
 def _known(connection: Connection, images: Sequence[int], found: Sequence[Mapping[str, Any]]) -> Known:

@@ -78,7 +78,9 @@ class Cited:
     rows, images, runs
         How many of each.
     event
-        Number of the last event that the catalog contained.
+        Number of the last event that the catalog contained; 0 where it was a federation.
+    moment
+        When the rows were true, in words.
     """
 
     folder: Path
@@ -86,16 +88,17 @@ class Cited:
     images: int
     runs: int
     event: int
+    moment: str
 
     def __repr__(self) -> str:
         counts = f"{self.rows:,} rows, {self.images:,} images, {self.runs} runs"
-        return f"{counts} cited in {self.folder}, at event {self.event}"
+        return f"{counts} cited in {self.folder}: {self.moment}"
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
         return {
             "folder": str(self.folder), "rows": self.rows, "images": self.images, "runs": self.runs,
-            "event": self.event,
+            "event": self.event, "moment": self.moment,
         }  # fmt: skip
 
 
@@ -141,7 +144,8 @@ def cite(
     except BaseException:
         shutil.rmtree(half, ignore_errors=True)
         raise
-    return Cited(folder, rows.table.num_rows, len(images), len(evidence.runs), evidence.moment.event)
+    runs, stood = len(evidence.runs), evidence.moment
+    return Cited(folder, rows.table.num_rows, len(images), runs, stood.event, stood.text)
 
 
 def _kept(rows: Rows, images: list[int]) -> list[int]:
