@@ -23,8 +23,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 demo: $(VENV)/.demo
 	$(BIN)/micdb demo $(if $(DATA),--data "$(DATA)")
 
+# One thread for each process: threads that wait for one another are what two processors have least of.
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest -n 3 --dist worksteal -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist worksteal -q
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

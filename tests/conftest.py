@@ -39,6 +39,21 @@ settings.register_profile("new", print_blob=True)
 settings.load_profile("new" if "MICDB_ORACLE" in os.environ else "same")
 
 
+# They begin first: none is left to one process at the end, when the others have nothing to do.
+LONGEST = (
+    "test_the_readme_runs",
+    "test_424_real_micrographs",
+    "test_mutants",
+    "test_a_query_gives",
+    "test_killed",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that take longest first."""
+    items.sort(key=lambda item: not item.name.startswith(LONGEST))
+
+
 # What a frame looks like is tested, not whether this machine was busy for two seconds.
 display.BUDGET = 60.0  # [s]
 

@@ -1,4 +1,4 @@
-"""A slice of `make fuzz`: every sound seed and every bomb, then mutants until a minute is over."""
+"""A slice of `make fuzz`: every sound seed and every bomb, then mutants until half a minute is over."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_minute_of_mutants_gives_scans_or_one_line_of_error(tmp_path):
+def test_mutants_gives_scans_or_one_line_of_error(tmp_path):
     """The run itself sees to it that every reader whose extra is installed reads one of the seeds."""
-    seconds = os.environ.get("MICDB_FUZZ_SECONDS", "60")
+    seconds = os.environ.get("MICDB_FUZZ_SECONDS", "30")
     command = [sys.executable, "-m", "tests.fuzz", "--seconds", seconds, "--processes", "1"]
     run = subprocess.run(
         [*command, "--failed", str(tmp_path / "failed")], cwd=ROOT, capture_output=True, text=True

@@ -36,7 +36,7 @@ from micdb.query.context import Context
 from micdb.query.frame import Frame
 
 sides = SimpleNamespace(**run_path(str(Path(__file__).with_name("oracle_sides.py"))))
-CASES = int(os.environ.get("MICDB_ORACLE", "5000"))  # a program on one engine is a case
+CASES = int(os.environ.get("MICDB_ORACLE", "2500"))  # a program on one engine is a case
 SHARES = 4  # so that several processes can take part
 ARROW = {"integer": "int64", "number": "double", "real": "double", "blurred": "double", "text": "string",
          "bool": "bool", "time": "string"}  # fmt: skip
