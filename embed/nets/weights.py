@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from micdb.errors import StoreError, UsageError, suggestion
 from micdb.extras import require
+from micdb.provenance import package_version
 
 if TYPE_CHECKING:
     from torch import nn
@@ -170,12 +171,18 @@ def load(name: str, build: Callable[..., nn.Module], folder: Path | None = None)
     MissingExtraError
         torch or safetensors is not installed.
     StoreError
-        The file is not the one the card was written for.
+        The file is not the one the card was written for, or this micdb has another architecture.
     """
     safetensors = require("safetensors.torch")
     known, content = _read(name, folder)
-    network = build(**known.network)
-    network.load_state_dict(safetensors.load(content))
+    try:
+        network = build(**known.network)
+        network.load_state_dict(safetensors.load(content))
+    except (RuntimeError, TypeError) as error:  # other tensors, or other arguments
+        raise StoreError(
+            f"{_file(name, folder)} was taught for another network than micdb {package_version()} has: "
+            f"{_mend(folder)}"
+        ) from error
     return network.eval().requires_grad_(False)
 
 
@@ -188,9 +195,16 @@ def load_arrays(name: str, folder: Path) -> dict[str, npt.NDArray[np.generic]]:
 def _read(name: str, folder: Path | None) -> tuple[Weights, bytes]:
     """Return a card and the content of its file, once that is the right one."""
     known = card(name, folder)
-    path = (folder or FOLDER) / f"{name}.safetensors"
+    path = _file(name, folder)
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != known.sha256:
-        mend = "install micdb again" if folder is None else "train again"
-        raise StoreError(f"{path} is not the file its card was written for: {mend}")
+        raise StoreError(f"{path} is not the file its card was written for: {_mend(folder)}")
     return known, content
+
+
+def _file(name: str, folder: Path | None) -> Path:
+    return (folder or FOLDER) / f"{name}.safetensors"
+
+
+def _mend(folder: Path | None) -> str:
+    return "install micdb again" if folder is None else "train again"

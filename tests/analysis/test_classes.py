@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from micdb import cli, opening
+from micdb import opening
 from micdb.embed.simulate.microstructures.scenes import SCENES
 from micdb.embed.simulate.microstructures.sem import Detector, scan
 from micdb.embed.simulate.microstructures.view import View
@@ -49,16 +49,13 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture
-def run(lab, monkeypatch, capsys):
+def run(run, lab, monkeypatch):
     monkeypatch.chdir(lab)
     monkeypatch.setenv("MICDB_DB", str(lab / "lab.micdb"))
 
     def call(*arguments):
-        monkeypatch.setattr("sys.argv", ["micdb", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        said = capsys.readouterr()
-        return said.out if stop.value.code == 0 else said.err
+        said = run(*arguments)
+        return said.out if said.code == 0 else said.err
 
     return call
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from micdb import cli, opening
+from micdb import opening
 from micdb.analysis.latents import latent_figure, traversal
 from micdb.errors import UnknownColumnError, UsageError
 
@@ -38,18 +38,10 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture
-def run(lab, monkeypatch, capsys):
+def run(run, lab, monkeypatch):
     monkeypatch.chdir(lab)
     monkeypatch.setenv("MICDB_DB", str(lab / "lab.micdb"))
-
-    def call(*arguments):
-        monkeypatch.setattr("sys.argv", ["micdb", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        said = capsys.readouterr()
-        return stop.value.code, said.out, said.err
-
-    return call
+    return run
 
 
 def test_from_images_to_a_formula(lab, run):

@@ -18,13 +18,10 @@ FRACTIONS = (0.2, 0.35, 0.5)
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(run):
     def call(*arguments):
-        monkeypatch.setattr("sys.argv", ["micdb", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        said = capsys.readouterr()
-        assert stop.value.code == 0, said.err
+        said = run(*arguments)
+        assert said.code == 0, said.err
         return said.out
 
     return call

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 import tifffile
 
 import micdb
-from micdb import cli, opening
+from micdb import opening
 from micdb.catalog.engine import open_engine, place, writing
 from micdb.errors import (
     CatalogError,
@@ -155,17 +155,9 @@ def test_upgrade_of_a_current_one_does_nothing(served):
 
 
 @pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
+def run(run, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr("sys.argv", ["micdb", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    return call
+    return run
 
 
 def test_the_commands_take_an_address(run, empty, tmp_path, monkeypatch):

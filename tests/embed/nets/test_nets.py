@@ -69,6 +69,13 @@ def test_other_bytes_than_the_card_s_are_refused(saved, tmp_path):
         weights.unet("some")
 
 
+@pytest.mark.parametrize("build", [lambda **_: UNet(base=8, levels=2), lambda base: UNet(base=base)])
+def test_weights_of_another_architecture_are_refused(saved, tmp_path, build):
+    """As those that a user taught with an earlier micdb: other tensors, or other arguments."""
+    with pytest.raises(StoreError, match=r"some.safetensors was taught for another network than .*: train"):
+        weights.load("some", build, tmp_path)
+
+
 def test_unknown_weights_are_named_with_the_nearest(saved):
     with pytest.raises(UsageError, match="there are no weights 'sone'.*some"):
         weights.card("sone")

@@ -253,20 +253,6 @@ def test_when_every_image_is_refused_it_is_an_error(lab, ramp, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Run a command in this process; return exit code, standard output, standard error."""
-    from micdb import cli
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["micdb", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        return stop.value.code, *capsys.readouterr()
-
-    return call
-
-
 def test_the_command(lab, ramp, nm, tmp_path, run):
     lab.add(ramp((80, 90), "float32"), axes=nm(80, 90), name="scaled")
     lab.add(ramp((80, 91), "float32"), name="bare")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from micdb import cli, opening
+from micdb import opening
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(run, tmp_path, monkeypatch):
     from PIL import Image
 
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30), np.uint8)).save(
@@ -22,15 +21,7 @@ def run(tmp_path, monkeypatch, capsys):
         db.ingest(tmp_path / "steel.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MICDB_DB", str(tmp_path / "lab.micdb"))
-
-    def call(*arguments):
-        monkeypatch.setattr("sys.argv", ["micdb", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        said = capsys.readouterr()
-        return SimpleNamespace(code=stop.value.code, out=said.out, err=said.err)
-
-    return call
+    return run
 
 
 def test_in_and_out(run, tmp_path):

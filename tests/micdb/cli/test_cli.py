@@ -14,24 +14,15 @@ import numpy as np
 import pytest
 import tifffile
 
-from micdb import cli, database, opening
+from micdb import database, opening
 from micdb.catalog.engine import CATALOG, sqlite_engine, writing
 
 
 @pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Run a command in this process; return exit code, standard output, standard error."""
+def run(run, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MICDB_DB", raising=False)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["micdb", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    return call
+    return run
 
 
 def texture(seed, size=160):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
-from micdb import cli, opening
+from micdb import opening
 
 
 @pytest.fixture(scope="module")
@@ -21,18 +20,10 @@ def stored(tmp_path_factory, defects):
 
 
 @pytest.fixture
-def run(stored, monkeypatch, capsys, tmp_path):
+def run(run, stored, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MICDB_DB", str(stored))
-
-    def call(*arguments):
-        monkeypatch.setattr("sys.argv", ["micdb", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        said = capsys.readouterr()
-        return SimpleNamespace(code=stop.value.code, out=said.out, err=said.err)
-
-    return call
+    return run
 
 
 @pytest.fixture

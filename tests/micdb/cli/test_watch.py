@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from micdb import cli, opening
+from micdb import opening
 from micdb.testing.dump import dump
 
 pytest.importorskip("watchdog")
@@ -153,15 +153,12 @@ def wait_for(lab, files):
         (["lab.micdb"], "is the database itself"),
     ],
 )
-def test_mistakes_are_one_line(lab, monkeypatch, capsys, arguments, message):
+def test_mistakes_are_one_line(lab, monkeypatch, run, arguments, message):
     monkeypatch.chdir(lab)
-    monkeypatch.setattr(sys, "argv", ["micdb", "watch", *arguments, "--db", "lab.micdb"])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    out, err = capsys.readouterr()
-    assert (stop.value.code, out) == (2, "")
-    assert message in err
-    assert err.count("\n") == 1
+    said = run("watch", *arguments, "--db", "lab.micdb")
+    assert (said.code, said.out) == (2, "")
+    assert message in said.err
+    assert said.err.count("\n") == 1
 
 
 def test_help_says_what_polling_is_for(lab):
