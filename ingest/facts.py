@@ -15,6 +15,7 @@ from micdb.errors import SheetError
 from micdb.ingest.arrival import pixel_size_columns
 from micdb.ingest.property_rows import Definitions, value_row
 from micdb.ingest.sheet import PropertyEntry, Row
+from micdb.ingest.specimens import Held, settle
 from micdb.ingest.statements import Stated, Statements, image_entries, meaning, sample_entries
 from micdb.provenance import now
 from micdb.records import Quantity
@@ -116,13 +117,8 @@ def _sample(
     lab, material = owners
     keys = {"name": row.sample, "lab_pk": lab}
     sample = find_or_add(connection, tables.sample, keys, {"material_pk": material})
-    held = connection.execute(sa.select(s.material_pk).where(s.pk == sample)).scalar()
-    if material is not None and held != material:
-        connection.execute(tables.sample.update().where(s.pk == sample).values(material_pk=material))
-        if held is not None:
-            name = sa.select(tables.material.c.name).where(tables.material.c.pk == held)
-            before = connection.execute(name).scalar_one()
-            notes.append(f"sample {row.sample!r} is of material {row.material!r} now; it was of {before!r}")
+    held = Held(sample, connection.execute(sa.select(s.material_pk).where(s.pk == sample)).scalar())
+    notes += settle(connection, held, material, (row.sample, row.material))
     return sample
 
 

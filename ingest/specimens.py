@@ -16,7 +16,9 @@ from micdb.provenance import uuid7
 Name = tuple[str | None, str | None]  # of the laboratory and of the sample
 
 
-class _Held(NamedTuple):
+class Held(NamedTuple):
+    """A sample that is here, and its material."""
+
     pk: int
     material: int | None
 
@@ -51,23 +53,35 @@ def place_samples(
     notes = [
         note
         for (home, sample), material in said.items()
-        for note in _settle(connection, held[sample, homes[home]], of[material], (sample, material))
+        for note in settle(connection, held[sample, homes[home]], of[material], (sample, material))
     ]
     return {(home, sample): held[sample, homes[home]].pk for home, sample in said}, notes
 
 
-def _samples(connection: Connection, wanted: Iterable[tuple[str | None, int | None]]) -> dict[Any, _Held]:
+def _samples(connection: Connection, wanted: Iterable[tuple[str | None, int | None]]) -> dict[Any, Held]:
     s = tables.sample.c
     names = text_list(connection, {str(name) for name, _ in wanted})
     query = sa.select(s.pk, s.name, s.lab_pk, s.material_pk).where(s.name.in_(sa.select(names.c.value)))
     found = connection.execute(query.order_by(s.pk.desc()))
-    return {(row.name, row.lab_pk): _Held(row.pk, row.material_pk) for row in found}
+    return {(row.name, row.lab_pk): Held(row.pk, row.material_pk) for row in found}
 
 
-def _settle(
-    connection: Connection, held: _Held, material: int | None, names: tuple[str | None, str | None]
+def settle(
+    connection: Connection, held: Held, material: int | None, names: tuple[str | None, str | None]
 ) -> list[str]:
-    """Make a sample one of the material that the sheet names."""
+    """Make a sample one of the material that a sheet names; say so where it was of another.
+
+    Parameters
+    ----------
+    connection
+        A write transaction.
+    held
+        The sample.
+    material
+        Key of the material; None where the sheet names none.
+    names
+        Of the sample and of the material.
+    """
     if material is None or held.material == material:
         return []
     s, m = tables.sample.c, tables.material.c

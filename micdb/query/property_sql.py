@@ -171,15 +171,14 @@ def _scalar(
 
 def _of(known: Property, level: str, owner: Element) -> list[Element]:
     """Return the conditions on the values of one owner, which are few: its index is the one to use."""
-    belongs = table.c.micrograph_pk if level == "image" else table.c.sample_pk
     property_def = dialect.unindexed(table.c.property_def_pk)
-    mine = dialect.few(belongs == owner)
+    mine = dialect.few(_belongs(level) == owner)
     return [property_def == known.pk, table.c.level == level, mine, table.c.retired_at.is_(None)]
 
 
 def _owners(known: Property, level: str) -> Select[Any]:
     """Return the images or samples that have values of their own, each once."""
-    belongs = table.c.micrograph_pk if level == "image" else table.c.sample_pk
+    belongs = _belongs(level)
     return sa.select(belongs).where(*_live(known, level)).group_by(belongs)
 
 
@@ -191,6 +190,10 @@ def _own(asked: Asked) -> Select[Any]:
 
 def _live(known: Property, level: str) -> list[Element]:
     """Return the conditions on the values of all images or samples."""
-    belongs = table.c.micrograph_pk if level == "image" else table.c.sample_pk
-    current = table.c.retired_at.is_(None)
-    return [table.c.property_def_pk == known.pk, table.c.level == level, current, belongs.is_not(None)]
+    current, owned = table.c.retired_at.is_(None), _belongs(level).is_not(None)
+    return [table.c.property_def_pk == known.pk, table.c.level == level, current, owned]
+
+
+def _belongs(level: str) -> Element:
+    """Return the column of the image or the sample that a value is of."""
+    return table.c.micrograph_pk if level == "image" else table.c.sample_pk
